@@ -1,0 +1,34 @@
+# The files of the library that Slicer installs, written by: python Testing/tools/cmake_lists.py --write
+set(VertebralGradingLib_SCRIPTS
+  VertebralGradingLib/__init__.py
+  VertebralGradingLib/_version.py
+  VertebralGradingLib/anatomy.py
+  VertebralGradingLib/curve.py
+  VertebralGradingLib/defects.py
+  VertebralGradingLib/density.py
+  VertebralGradingLib/errors.py
+  VertebralGradingLib/findings.py
+  VertebralGradingLib/genant.py
+  VertebralGradingLib/image_io.py
+  VertebralGradingLib/morphometry.py
+  VertebralGradingLib/naming.py
+  VertebralGradingLib/norms.py
+  VertebralGradingLib/points.py
+  VertebralGradingLib/reference.py
+  VertebralGradingLib/reformation.py
+  VertebralGradingLib/resources.py
+  VertebralGradingLib/sampling.py
+  VertebralGradingLib/segmentation/__init__.py
+  VertebralGradingLib/segmentation/body.py
+  VertebralGradingLib/segmentation/classical.py
+  VertebralGradingLib/segmentation/labels.py
+  VertebralGradingLib/segmentation/surfaces.py
+  VertebralGradingLib/sheets.py
+  VertebralGradingLib/spine.py
+  VertebralGradingLib/study.py
+  VertebralGradingLib/volume.py
+  )
+set(VertebralGradingLib_RESOURCES
+  Resources/norms/SOURCES.md
+  Resources/norms/vertebral_heights.csv
+  )

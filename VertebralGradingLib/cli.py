@@ -1,0 +1,221 @@
+"""The command line. Exit codes: 0 done, 2 wrong usage, 3 image, 4 centroids, 5 mask, 6 method, 7 output, 1 otherwise.
+
+Heavy modules are imported inside the commands, so that ``info`` and ``--help`` answer at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from VertebralGradingLib._version import __version__
+from VertebralGradingLib.errors import InputError, OutputError, VertebralGradingError
+
+if TYPE_CHECKING:
+    from VertebralGradingLib.findings import Report
+
+app = typer.Typer(
+    help="Genant grading of vertebral bodies on CT, with intervals. Research software, not for clinical use.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+_out = Console()
+_err = Console(stderr=True)
+
+_OutDir = Annotated[
+    Path, typer.Option("--out", help="Folder for findings.json, findings.csv, report.html, overview.png.")
+]
+_Lowest = Annotated[
+    str | None, typer.Option("--lowest", help="Level of the lowest centroid, such as L5: names all unnamed ones.")
+]
+_Numbering = Annotated[
+    str, typer.Option("--numbering", help="Numbers of the mask: auto, verse, totalsegmentator, totalsegmentator-v1.")
+]
+
+
+@app.command()
+def grade(
+    ct: Annotated[
+        Path | None, typer.Argument(help="CT: NIfTI, NRRD, MetaImage, or a folder with one DICOM series.")
+    ] = None,
+    centroids: Annotated[Path | None, typer.Option(help="Centroids: .mrk.json, .fcsv or VerSe *_ctd.json.")] = None,
+    mask: Annotated[Path | None, typer.Option(help="Vertebra or body mask on the CT's patient space.")] = None,
+    mask_only: Annotated[
+        Path | None, typer.Option("--mask-only", help="Grade the shapes of a mask, without a CT.")
+    ] = None,
+    out: _OutDir = Path("vertebral-grading-output"),
+    method: Annotated[
+        list[str] | None, typer.Option(help="Grading method; the first one given is the primary one.")
+    ] = None,
+    lowest: _Lowest = None,
+    numbering: _Numbering = "auto",
+    series: Annotated[
+        str | None, typer.Option(help="SeriesInstanceUID, when a DICOM folder holds several series.")
+    ] = None,
+) -> None:
+    """Grade every vertebra of a CT (or of a mask) and write findings and report."""
+    if mask_only is not None and (ct is not None or mask is not None):
+        raise typer.BadParameter("--mask-only takes neither a CT nor --mask")
+    _grade_and_write(
+        ct, centroids, mask_only or mask, out, tuple(method or ("morphometry",)), lowest, numbering, series
+    )
+
+
+@app.command()
+def demo(out: _OutDir = Path("demo-output")) -> None:
+    """Grade a small synthetic CT with one wedge-shaped vertebra (L1)."""
+    from VertebralGradingLib.demo import LEVELS, WEDGE_LOSS, WEDGED, write_demo_case
+
+    with _writing():
+        ct, centroids = write_demo_case(out)
+    report = _grade_and_write(Path(ct), Path(centroids), None, out, ("morphometry",), None, "auto", None)
+    worst = max(report.findings, key=lambda finding: finding.score or 0.0)
+    loss = worst.height_loss.get("anterior", 0.0)
+    _out.print(
+        f"Made {LEVELS[0]}-{LEVELS[-1]} with {WEDGED} {100 * WEDGE_LOSS:.0f} % lower in front; "
+        f"measured {worst.level} {100 * loss:.0f} % lower."
+    )
+
+
+@app.command()
+def centroids(
+    from_mask: Annotated[Path, typer.Option("--from-mask", help="Vertebra or body mask.")],
+    out: Annotated[Path, typer.Option("--out", help="Markups file to write.")] = Path("centroids.mrk.json"),
+    numbering: _Numbering = "auto",
+) -> None:
+    """Compute body centroids from a mask and write them as Slicer markups."""
+    from VertebralGradingLib.image_io import read_labels
+    from VertebralGradingLib.points import write_markups
+    from VertebralGradingLib.segmentation.labels import centroids_from_labels, interpret
+
+    points = centroids_from_labels(interpret(read_labels(from_mask), numbering))
+    with _writing():
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_markups(points, out)
+    _out.print(f"{len(points)} centroids written: {', '.join(point.level or 'unnamed' for point in points)}")
+
+
+@app.command()
+def info(as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False) -> None:
+    """Tell version, methods, formats and what is installed; loads nothing heavy."""
+    content = _info()
+    if as_json:
+        sys.stdout.write(json.dumps(content, indent=2) + "\n")
+        return
+    for name, value in content.items():
+        _out.print(f"[bold]{name}[/bold]: {escape(json.dumps(value))}")
+
+
+def main() -> None:
+    """Entry point: typed errors become one line with a hint and their own exit code."""
+    try:
+        app()
+    except VertebralGradingError as error:
+        _err.print(f"[bold red]Error:[/bold red] {escape(error.message)}")
+        if error.hint:
+            _err.print(f"[bold]Hint:[/bold] {escape(error.hint)}")
+        raise SystemExit(error.exit_code) from None
+    except MemoryError:
+        _err.print("[bold red]Error:[/bold red] Not enough memory. Crop the CT around the spine and try again.")
+        raise SystemExit(InputError.exit_code) from None
+
+
+def _grade_and_write(
+    ct: Path | None,
+    points: Path | None,
+    mask: Path | None,
+    out: Path,
+    methods: tuple[str, ...],
+    lowest: str | None,
+    numbering: str,
+    series: str | None,
+) -> Report:
+    from VertebralGradingLib.files import grade_files
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=_err, transient=True) as bar:
+        task = bar.add_task("reading", total=None)
+
+        def progress(done: int, total: int, level: str) -> None:
+            bar.update(task, completed=done, total=total, description=level)
+
+        report = grade_files(ct, points, mask, out, lowest, methods, numbering, series, progress)
+    _print(report)
+    _out.print(f"Written to {escape(str(out))}: findings.json, findings.csv, report.html, overview.png")
+    return report
+
+
+def _print(report: Report) -> None:
+    from VertebralGradingLib.findings import RESEARCH_USE
+
+    table = Table(title="Vertebrae")
+    for column in ("level", "grade", "90 % interval", "deformity", "ant / mid / post (mm)", "loss (%)", "remarks"):
+        table.add_column(column)
+    for finding in report.findings:
+        interval = "" if finding.grade_interval is None else "{:.1f}-{:.1f}".format(*finding.grade_interval)
+        remarks = finding.reason or ", ".join(flag for flag in finding.flags if flag != "mask_found")
+        table.add_row(
+            finding.level,
+            "-" if finding.grade is None else str(finding.grade),
+            interval,
+            finding.deformity if finding.gradable else "",
+            " / ".join(f"{value:.1f}" for value in finding.heights_mm.values()),
+            " / ".join(f"{100 * value:.0f}" for value in finding.height_loss.values()),
+            escape(remarks),
+        )
+    _out.print(table)
+    _out.print(RESEARCH_USE, style="dim")
+
+
+def _info() -> dict[str, Any]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    def installed(name: str) -> str | None:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            return None
+
+    return {
+        "program": "VertebralGrading",
+        "version": __version__,
+        "commands": ["grade", "demo", "centroids", "info"],
+        "methods": {"morphometry": {"requires": []}},
+        "inputs": {
+            "ct": [".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", "DICOM folder"],
+            "centroids": [".mrk.json", ".fcsv", "VerSe *_ctd.json"],
+            "masks": ["verse", "totalsegmentator", "totalsegmentator-v1", "bodies of unknown level"],
+        },
+        "outputs": ["findings.json", "findings.csv", "report.html", "overview.png"],
+        "exit_codes": {
+            "0": "done",
+            "2": "usage",
+            "3": "image",
+            "4": "centroids",
+            "5": "mask",
+            "6": "method",
+            "7": "output",
+        },
+        "installed": {name: installed(name) for name in ("numpy", "scipy", "SimpleITK", "vtk", "torch")},
+        "research_use": "Research software. Not a medical device; not for diagnosis or treatment.",
+    }
+
+
+class _writing:  # noqa: N801 - used as a with-block
+    """Turn a failed write into a typed error."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if isinstance(error, (OSError, RuntimeError)):
+            raise OutputError("The results cannot be written.", "Check free space and permissions.") from error

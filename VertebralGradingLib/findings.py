@@ -1,0 +1,202 @@
+"""What comes out: findings of one study, with the evidence behind each, as plain data.
+
+The JSON form is published as ``Resources/schema/findings.schema.json``. World coordinates are RAS mm.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+SCHEMA = "vertebral-grading/findings/1"
+
+RESEARCH_USE = "Research software. Not a medical device; not for diagnosis or treatment."
+
+POSITIONS = ("anterior", "middle", "posterior")
+
+FLAG_TEXT: dict[str, str] = {
+    "level_unknown": "level not named; graded relative to its neighbours",
+    "off_curve": "centroid more than 10 mm off the spine's curve",
+    "far_off_curve": "centroid more than 25 mm off the spine's curve",
+    "doubled_point": "several points on one vertebra were merged",
+    "chain_break": "gap of more than 60 mm to the next centroid",
+    "neighbour_missing": "a neighbouring level has no centroid",
+    "spacing_unexpected": "distance to the next centroid does not fit",
+    "cut_by_volume_edge": "cut by the edge of the volume",
+    "outside_volume": "centroid outside the volume",
+    "thick_slices": "slices too thick to tell grade 1",
+    "implant_or_cement": "metal or cement in or near the body",
+    "focal_endplate_defect": "focal endplate defect, such as a Schmorl node",
+    "low_confidence_mask": "the body's edges are uncertain",
+    "mask_found": "body found on CT without a given mask",
+    "reference_weak": "few unfractured neighbours to compare with",
+    "methods_disagree": "methods differ by a grade or more",
+    "nan_voxels": "the volume had voxels without a value",
+    "not_measurable": "the body could not be measured",
+    "implausible_heights": "heights do not fit any vertebra of this spine",
+    "reader_points": "points moved by a reader",
+    "hu_clipped": "voxel values outside the CT range were clipped",
+}
+"""Every flag and what it means for a reader."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What one method says about one vertebra.
+
+    Attributes:
+        method: name of the method.
+        grade: Genant grade 0-3, or None when the method could not grade.
+        grade_interval: 90 % interval of the score.
+        score: 0..3 on the shared axis (see :mod:`genant`).
+        quantities: numbers and small texts of the method's own.
+        flags: what the method noticed.
+    """
+
+    method: str
+    grade: int | None
+    grade_interval: tuple[float, float] | None
+    score: float | None
+    quantities: dict[str, Any] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One vertebra.
+
+    Attributes:
+        level: standard name, or "V1", "V2", ... from cranial to caudal where levels are not known.
+        grade: Genant grade 0-3 of the primary method, None when not gradable.
+        score: its score on the shared axis.
+        grade_interval: its 90 % interval (score).
+        primary_method: which method that is.
+        gradable: False when the vertebra was not assessed; ``reason`` then says why. Not the same as grade 0.
+        reason: why it was not assessed.
+        deformity: "wedge", "biconcave", "crush" or "none".
+        center_ras_mm: body centre.
+        points_ras_mm: six points (superior, inferior) x (anterior, middle, posterior), empty when not measured.
+        heights_mm: anterior, middle, posterior (mm), empty when not measured.
+        height_loss: the same as fractions of the expected heights.
+        flags: names out of :data:`FLAG_TEXT`.
+        suggested_exclusion: what the deformity may be other than a fracture ("schmorl_node"), for the reader to decide.
+        evidence: what each method says.
+    """
+
+    level: str
+    grade: int | None
+    score: float | None
+    grade_interval: tuple[float, float] | None
+    primary_method: str
+    gradable: bool
+    reason: str
+    deformity: str
+    center_ras_mm: tuple[float, float, float]
+    points_ras_mm: tuple[tuple[float, float, float], ...] = ()
+    heights_mm: dict[str, float] = field(default_factory=dict)
+    height_loss: dict[str, float] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+    suggested_exclusion: str = ""
+    evidence: tuple[Evidence, ...] = ()
+
+    def evidence_of(self, method: str) -> Evidence | None:
+        """The evidence of one method, if it has any."""
+        return next((item for item in self.evidence if item.method == method), None)
+
+    def with_flags(self, flags: Iterable[str]) -> Finding:
+        """A copy with more flags, each once."""
+        return replace(self, flags=tuple(dict.fromkeys((*self.flags, *flags))))
+
+
+@dataclass(frozen=True)
+class Report:
+    """Findings of one study.
+
+    Attributes:
+        study: what was read, without patient data ("modality", "spacing_mm", "shape", "level_source").
+        findings: cranial to caudal.
+        provenance: program, versions, methods, times, sources of norms.
+    """
+
+    study: dict[str, Any]
+    findings: tuple[Finding, ...]
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Worst grade, number of vertebrae of grade 2 or more, spinal deformity index, and what was not assessed."""
+        grades = [finding.grade for finding in self.findings if finding.grade is not None]
+        return {
+            "worst_grade": max(grades) if grades else None,
+            "n_assessed": len(grades),
+            "n_grade2_or_more": sum(grade >= 2 for grade in grades),
+            "spinal_deformity_index": sum(grades) if grades else None,
+            "not_assessed": [
+                {"level": finding.level, "reason": finding.reason} for finding in self.findings if not finding.gradable
+            ],
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {
+            "schema": SCHEMA,
+            "research_use": RESEARCH_USE,
+            "study": self.study,
+            "findings": [_plain(asdict(finding)) for finding in self.findings],
+            "summary": self.summary,
+            "provenance": self.provenance,
+        }
+
+    def to_json(self) -> str:
+        """The JSON text."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+
+    @staticmethod
+    def from_dict(content: dict[str, Any]) -> Report:
+        """Read the JSON form back.
+
+        Raises:
+            ValueError: another schema.
+        """
+        if content.get("schema") != SCHEMA:
+            raise ValueError(f"not a {SCHEMA} file")
+        findings = []
+        for item in content["findings"]:
+            evidence = tuple(
+                Evidence(
+                    e["method"], e["grade"], _pair(e["grade_interval"]), e["score"], e["quantities"], tuple(e["flags"])
+                )
+                for e in item["evidence"]
+            )
+            findings.append(
+                Finding(
+                    **{
+                        **item,
+                        "grade_interval": _pair(item["grade_interval"]),
+                        "center_ras_mm": tuple(item["center_ras_mm"]),
+                        "points_ras_mm": tuple(tuple(point) for point in item["points_ras_mm"]),
+                        "flags": tuple(item["flags"]),
+                        "evidence": evidence,
+                    }
+                )
+            )
+        return Report(content["study"], tuple(findings), content.get("provenance", {}))
+
+
+def _pair(value: Any) -> tuple[float, float] | None:
+    return None if value is None else (float(value[0]), float(value[1]))
+
+
+def _plain(value: Any) -> Any:
+    """Numbers rounded to what is meant (4 decimals), tuples as lists, NaN as None."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, bool) or value is None or isinstance(value, (int, str)):
+        return value
+    number = round(float(value), 4)
+    return number if math.isfinite(number) else None

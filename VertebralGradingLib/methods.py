@@ -1,0 +1,52 @@
+"""How a grading method plugs in, and the table of methods. Nothing heavy is imported before a method is used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Protocol
+
+from VertebralGradingLib.errors import MethodError
+from VertebralGradingLib.findings import Evidence
+from VertebralGradingLib.study import Study
+
+METHODS: dict[str, str] = {
+    "morphometry": "VertebralGradingLib.morphometric:MorphometricGrading",
+}
+"""Name -> "module:Class". The first of the methods asked for is the primary one."""
+
+
+class GradingMethod(Protocol):
+    """What a method offers.
+
+    Attributes:
+        name: its name in :data:`METHODS`.
+        requires: what it needs beyond the core ("torch", "weights:..."), for `info`.
+    """
+
+    name: str
+    requires: tuple[str, ...]
+
+    def grade(self, study: Study) -> dict[str, Evidence]:
+        """Evidence by level for every vertebra it can judge."""
+        ...
+
+    def explain(self, study: Study, level: str, kind: str, **options: Any) -> dict[str, Any]:
+        """Arrays and numbers that show why a vertebra has its grade.
+
+        Raises:
+            MethodError: the kind is not offered.
+        """
+        ...
+
+
+def load(name: str) -> GradingMethod:
+    """Make a method.
+
+    Raises:
+        MethodError: the name is not known.
+    """
+    if name not in METHODS:
+        raise MethodError(f"The method {name!r} is not known.", f"Choose one of: {', '.join(METHODS)}.")
+    module, _, cls = METHODS[name].partition(":")
+    method: GradingMethod = getattr(importlib.import_module(module), cls)()
+    return method

@@ -1,0 +1,191 @@
+"""Six-point heights of a vertebral body, below the resolution of its voxels.
+
+Measured in the body's own frame (bisector of its fitted endplates) on a mid-sagittal slab, not on the worst slice. The
+edge is the half-occupancy of the mask; for a mask found on CT that is the half maximum between endplate and disc. The
+points are the finding: move one, call :func:`heights_from_points` again, and everything follows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from VertebralGradingLib.errors import MaskError
+from VertebralGradingLib.segmentation.body import SHAPE, STEP_MM, BodyMask
+from VertebralGradingLib.sheets import AHEAD_MM, LEFT_MM, Sheets, crossing_region, own_frame
+
+POSITIONS = ("anterior", "middle", "posterior")
+POINT_NAMES = tuple(f"{position}_{side}" for position in POSITIONS for side in ("superior", "inferior"))
+"""Order of the six points."""
+
+INSET = 0.08
+"""Anterior and posterior points lie this share of the depth inside the walls, off osteophytes and the rim's curve."""
+SLAB_MM = 5.0
+"""Half width of the mid-sagittal slab."""
+_WINDOW = {"anterior": (-0.02, 0.10), "middle": (-0.08, 0.08), "posterior": (-0.10, 0.02)}
+_MIN_COLUMNS = 8
+_MIN_DEPTH_MM = 8.0
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """What was measured on one body.
+
+    Attributes:
+        points_ras: (6, 3) RAS mm in the order of :data:`POINT_NAMES`.
+        heights_mm: (3,) anterior, middle, posterior.
+        sd_mm: (3,) standard deviation of each height from voxel size and mask (mm).
+        thirds_mm: ``{"left": (3,), "right": (3,)}`` heights of the lateral thirds (mm), NaN where there is no bone.
+        depth_mm: front-to-back depth at mid-height in the slab.
+        width_mm: side-to-side width at mid-height.
+        middle_left_mm: where the mid-sagittal plane is, mm to the left of the block's centre.
+        sheets: the edges measured on, in the body's own frame.
+        body: the body in that frame.
+    """
+
+    points_ras: NDArray[np.float64]
+    heights_mm: NDArray[np.float64]
+    sd_mm: NDArray[np.float64]
+    thirds_mm: dict[str, NDArray[np.float64]]
+    depth_mm: float
+    width_mm: float
+    middle_left_mm: float
+    sheets: Sheets
+    body: BodyMask
+
+
+def heights_from_points(points_ras: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Heights (3,) in mm from six points (6, 3): the distance of each upper point from the lower one below it."""
+    points = np.asarray(points_ras, dtype=np.float64).reshape(3, 2, 3)
+    return np.linalg.norm(points[:, 0] - points[:, 1], axis=-1)
+
+
+def measure(body: BodyMask, slice_mm: float = 1.0) -> Measurement:
+    """Measure a body.
+
+    Args:
+        body: given or found.
+        slice_mm: voxel spacing along the body's axis, for the heights' uncertainty.
+
+    Raises:
+        MaskError: the body is too small or too ragged to have six points.
+    """
+    body, sheets = own_frame(body)
+    middle, width = _lateral_extent(sheets)
+    points, front, back = _six_points(body, sheets, middle, SLAB_MM)
+    heights = heights_from_points(points)
+    thirds = {}
+    for name, side in (("left", 1), ("right", -1)):
+        try:
+            thirds[name] = heights_from_points(_six_points(body, sheets, middle + side * 0.25 * width, 0.08 * width)[0])
+        except MaskError:
+            thirds[name] = np.full(3, np.nan)
+    edge = np.hypot(body.edge_sd_mm, 0.10 * slice_mm)
+    return Measurement(
+        points, heights, np.full(3, np.sqrt(2.0) * edge), thirds, front - back, width, middle, sheets, body
+    )
+
+
+def slab_heights(body: BodyMask, sheets: Sheets, left: float) -> NDArray[np.float64]:
+    """Heights (3,) in mm on other edges of the same body, such as those with a defect filled.
+
+    Raises:
+        MaskError: as :func:`measure`.
+    """
+    return heights_from_points(_six_points(body, sheets, left, SLAB_MM)[0])
+
+
+def _lateral_extent(sheets: Sheets) -> tuple[float, float]:
+    """Middle (mm to the left of the block's centre) and width (mm) of the cross-section around its centre."""
+    height = np.where(sheets.valid, sheets.top - sheets.bottom, 0.0)
+    if not sheets.valid.any():
+        raise MaskError("A body mask is empty.", "Check the mask or place the centroid again.")
+    solid = height > 0.5 * np.median(height[sheets.valid])
+    ahead = (solid.sum(1) * AHEAD_MM).sum() / max(solid.sum(), 1)
+    band = np.abs(AHEAD_MM - ahead) <= 6.0
+    share = solid[band].mean(0)
+    inside = np.flatnonzero(share >= 0.5)
+    if len(inside) * STEP_MM[2] < _MIN_DEPTH_MM:
+        raise MaskError("A body mask is too narrow to be measured.", "Check the mask or place the centroid again.")
+    low, high = LEFT_MM[inside[0]] - STEP_MM[2] / 2, LEFT_MM[inside[-1]] + STEP_MM[2] / 2
+    return float(low + high) / 2, float(high - low)
+
+
+def _six_points(
+    body: BodyMask, sheets: Sheets, left: float, half_width: float
+) -> tuple[NDArray[np.float64], float, float]:
+    """Six points on the sagittal slab at ``left``; and its front and back wall (mm in front of the block's centre)."""
+    slab = np.abs(LEFT_MM - left) <= half_width
+    if slab.sum() < 2:
+        slab = np.abs(LEFT_MM - left) <= 1.5
+    valid = crossing_region(sheets)[:, slab]
+    share = valid.mean(1)
+    usable = share >= 0.5
+    if usable.sum() < _MIN_COLUMNS:
+        raise MaskError("A body mask is too ragged to be measured.", "Check the mask or place the centroid again.")
+    lines = {}
+    for side, sheet in (("superior", sheets.top), ("inferior", sheets.bottom)):
+        values = np.where(valid, sheet[:, slab], np.nan)
+        lines[side] = np.full(SHAPE[1], np.nan)
+        lines[side][usable] = np.nanmedian(values[usable], axis=1)
+    front, back = _walls(body, lines, slab, usable)
+    depth = front - back
+    if depth < _MIN_DEPTH_MM:
+        raise MaskError("A body mask is too shallow to be measured.", "Check the mask or place the centroid again.")
+    places = {"anterior": front - INSET * depth, "middle": (front + back) / 2, "posterior": back + INSET * depth}
+    points = []
+    for position in POSITIONS:
+        for side in ("superior", "inferior"):
+            low, high = (places[position] + w * depth for w in _reversed(_WINDOW[position]))
+            height = _local_value(lines[side], places[position], low, high)
+            points.append(sheets.to_ras(places[position], left, height))
+    return np.array(points), front, back
+
+
+def _reversed(window: tuple[float, float]) -> tuple[float, float]:
+    """A window given from front to back as distances towards anterior."""
+    return -window[1], -window[0]
+
+
+def _walls(
+    body: BodyMask, lines: dict[str, NDArray[np.float64]], slab: NDArray[np.bool_], usable: NDArray[np.bool_]
+) -> tuple[float, float]:
+    """Front and back wall at the waist (innermost fifth of the middle half), mm in front of the block's centre."""
+    center = (SHAPE[0] - 1) / 2
+    columns = np.flatnonzero(usable)
+    inner = columns[len(columns) // 4 : -(len(columns) // 4) or None]
+    top, bottom = np.nanmedian(lines["superior"][inner]), np.nanmedian(lines["inferior"][inner])
+    middle, half = (top + bottom) / 2, 0.25 * (top - bottom)
+    rows = np.arange(int(center - (middle + half) / STEP_MM[0]), int(center - (middle - half) / STEP_MM[0]) + 1)
+    profile = body.occupancy[np.clip(rows, 0, SHAPE[0] - 1)][..., slab].mean(-1)
+    start = int(np.median(inner))
+    fronts, backs = [], []
+    for line in profile:
+        outside = line < 0.5
+        ahead, behind = np.flatnonzero(outside[:start]), np.flatnonzero(outside[start:])
+        if outside[start] or not len(ahead) or not len(behind):
+            continue
+        a, b = ahead[-1], start + behind[0]
+        fronts.append(a + (0.5 - line[a]) / max(line[a + 1] - line[a], 1e-6))
+        backs.append(b - (0.5 - line[b]) / max(line[b - 1] - line[b], 1e-6))
+    if not fronts:
+        raise MaskError("A body mask has no closed wall.", "Check the mask or place the centroid again.")
+    index = np.arange(SHAPE[1])
+    front, back = np.percentile(fronts, 80), np.percentile(backs, 20)  # columns count backwards
+    return float(np.interp(front, index, AHEAD_MM)), float(np.interp(back, index, AHEAD_MM))
+
+
+def _local_value(line: NDArray[np.float64], place: float, low: float, high: float) -> float:
+    """Value at ``place`` of a straight line fitted to the profile between ``low`` and ``high`` (mm anterior)."""
+    known = np.isfinite(line)
+    near = known & (low - 0.5 <= AHEAD_MM) & (high + 0.5 >= AHEAD_MM)
+    if near.sum() < 2:
+        if not known.any():
+            raise MaskError("A body mask has no edge at a point.", "Check the mask or place the centroid again.")
+        return float(np.interp(place, AHEAD_MM[known][::-1], line[known][::-1]))
+    if near.sum() < 4:
+        return float(np.mean(line[near]))
+    _, offset = np.polyfit(AHEAD_MM[near] - place, line[near], 1)
+    return float(np.clip(offset, line[near].min() - 0.5, line[near].max() + 0.5))

@@ -1,0 +1,185 @@
+"""From images and centroids to findings: the two entries everything else calls, :func:`grade` and :func:`explain`."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from VertebralGradingLib import methods as method_table
+from VertebralGradingLib._version import __version__
+from VertebralGradingLib.errors import CentroidError, InputError
+from VertebralGradingLib.findings import Evidence, Finding, Report
+from VertebralGradingLib.segmentation import VertebraLabels
+from VertebralGradingLib.spine import Spine
+from VertebralGradingLib.study import MeasuredVertebra, Progress, Study, prepare
+from VertebralGradingLib.volume import Volume, check_hounsfield
+
+_BLOCKING = {
+    "far_off_curve": "centroid far off the spine's curve",
+    "cut_by_volume_edge": "cut by the edge of the volume",
+    "implant_or_cement": "metal or cement in or near the body",
+    "implausible_heights": "heights do not fit any vertebra of this spine",
+}
+
+
+def grade(
+    ct: Volume | None,
+    spine: Spine,
+    mask: VertebraLabels | None = None,
+    methods: Sequence[str] = ("morphometry",),
+    progress: Progress | None = None,
+) -> Report:
+    """Grade every thoracic and lumbar vertebra of a spine.
+
+    Args:
+        ct: HU, or None when a mask is given.
+        spine: ordered centroids.
+        mask: vertebra labels, or None to find the bodies on the CT.
+        methods: names out of :data:`methods.METHODS`; the first is the primary one.
+        progress: called with (done, total, level).
+
+    Raises:
+        InputError: neither CT nor mask, or an image that is no CT.
+        CentroidError: no centroid lies in the image.
+        MethodError: an unknown method.
+    """
+    started = time.perf_counter()
+    graders = [method_table.load(name) for name in methods]
+    _check(ct, spine, mask)
+    study = prepare(ct, spine, mask, progress)
+    prepared = time.perf_counter()
+    evidence = {grader.name: grader.grade(study) for grader in graders}
+    findings = [_finding(item, evidence, methods) for item in study.vertebrae]
+    times = {"bodies_s": prepared - started, "methods_s": time.perf_counter() - prepared}
+    return Report(_describe(study), tuple(findings), _provenance(methods, times))
+
+
+def explain(
+    ct: Volume | None,
+    spine: Spine,
+    mask: VertebraLabels | None = None,
+    *,
+    level: str,
+    kind: str = "heights",
+    method: str = "morphometry",
+    **options: Any,
+) -> dict[str, Any]:
+    """Why a vertebra has its grade, as arrays and numbers of one method.
+
+    Raises:
+        CentroidError: no such level.
+        MethodError: the method or kind is not known.
+    """
+    grader = method_table.load(method)
+    if level not in spine.by_level:
+        raise CentroidError(f"There is no vertebra {level}.", f"Choose one of: {', '.join(spine.by_level)}.")
+    return grader.explain(prepare(ct, spine, mask), level, kind, **options)
+
+
+def _check(ct: Volume | None, spine: Spine, mask: VertebraLabels | None) -> None:
+    volume = ct if ct is not None else mask.volume if mask is not None else None
+    if volume is None:
+        raise InputError("There is neither a CT nor a mask.", "Give a CT, a mask, or both.")
+    inside = volume.contains(spine.centers)
+    if not inside.any():
+        raise CentroidError(
+            "No centroid lies inside the image.", "Check that they belong together and use the same coordinates."
+        )
+    if ct is not None:
+        check_hounsfield(ct, spine.centers[inside])
+
+
+def _finding(item: MeasuredVertebra, evidence: dict[str, dict[str, Evidence]], methods: Sequence[str]) -> Finding:
+    """Join what the methods say about one vertebra."""
+    level = item.vertebra.level
+    said = [evidence[name][level] for name in methods if level in evidence[name]]
+    primary = said[0] if said else None
+    flags = list(dict.fromkeys((*item.flags, *(flag for one in said for flag in one.flags))))
+    grades = [one.grade for one in said if one.grade is not None]
+    if grades and max(grades) - min(grades) >= 1:
+        flags.append("methods_disagree")
+    exclusion, reason = _why_not(item, primary, flags)
+    measurement = item.measurement
+    quantities = primary.quantities if primary is not None else {}
+    center = item.vertebra.center if measurement is None else measurement.body.centroid()
+    return Finding(
+        level=level,
+        grade=None if reason or primary is None else primary.grade,
+        score=None if reason or primary is None else primary.score,
+        grade_interval=None if reason or primary is None else primary.grade_interval,
+        primary_method=methods[0],
+        gradable=not reason,
+        reason=reason,
+        deformity=str(quantities.get("deformity", "none")) if not reason else "none",
+        center_ras_mm=_triple(center),
+        points_ras_mm=() if measurement is None else tuple(_triple(point) for point in measurement.points_ras),
+        heights_mm=dict(quantities.get("heights_mm", {})),
+        height_loss=dict(quantities.get("height_loss", {})),
+        flags=tuple(flags),
+        suggested_exclusion=exclusion,
+        evidence=tuple(said),
+    )
+
+
+def _why_not(item: MeasuredVertebra, primary: Evidence | None, flags: list[str]) -> tuple[str, str]:
+    """Suggested exclusion and reason why a vertebra is not graded; both empty when it is."""
+    if item.problem:
+        return "", item.problem
+    if primary is None or primary.grade is None:
+        return "", "the method could not grade it"
+    for flag, reason in _BLOCKING.items():
+        if flag in flags:
+            return "", reason
+    if item.defects:
+        without = primary.quantities.get("grade_without_defect", primary.grade)
+        if without < primary.grade:
+            where = "; ".join(defect.describe() for defect in item.defects)
+            return "schmorl_node", (
+                f"focal endplate defect ({where}): the heights alone give grade {primary.grade}, "
+                f"without the defect grade {without}; the reader decides"
+            )
+        return "", ""
+    return "", ""
+
+
+def _triple(values: Any) -> tuple[float, float, float]:
+    x, y, z = (round(float(v), 3) for v in values)
+    return x, y, z
+
+
+def _describe(study: Study) -> dict[str, Any]:
+    """What was read, free of patient data."""
+    volume = study.ct if study.ct is not None else study.labels.volume if study.labels is not None else None
+    assert volume is not None  # _check has made sure
+    return {
+        "modality": "CT" if study.ct is not None else "mask",
+        "shape": list(volume.shape),
+        "spacing_mm": [round(float(v), 4) for v in volume.spacing],
+        "levels_named": all(v.known for v in study.spine.vertebrae),
+        "mask_given": study.labels is not None,
+        "flags": [*study.spine.flags, *volume.notes],
+    }
+
+
+def _provenance(methods: Sequence[str], times: dict[str, float]) -> dict[str, Any]:
+    import scipy
+    import SimpleITK as sitk
+
+    return {
+        "program": "VertebralGrading",
+        "version": __version__,
+        "methods": list(methods),
+        "norms": "Resources/norms/vertebral_heights.csv",
+        "libraries": {
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "scipy": scipy.__version__,
+            "SimpleITK": sitk.Version().VersionString(),
+        },
+        "device": "cpu",
+        "times_s": {name: round(value, 3) for name, value in times.items()},
+    }

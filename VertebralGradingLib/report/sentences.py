@@ -1,0 +1,103 @@
+"""Findings in sentences, as a reader would put them."""
+
+from __future__ import annotations
+
+from VertebralGradingLib.findings import POSITIONS, Finding, Report
+from VertebralGradingLib.genant import GRADE_NAMES, grade_of_loss
+from VertebralGradingLib.report.values import at_position, number, pair, percent, reason_text, span
+
+SCHMORL = "schmorl_node"
+_EXCLUSION_TEXT = {SCHMORL: "Schmorl node"}
+
+
+def sentence(finding: Finding) -> str:
+    """One vertebra, such as "L1: moderate wedge deformity, anterior loss 32 % (27-37).".
+
+    The bracket is the 90 % interval of the loss at that position, in per cent.
+    """
+    if not finding.gradable or finding.grade is None:
+        return f"{finding.level}: not assessed: {reason_text(finding)}."
+    text = _deformity(finding) if finding.grade >= 1 else _no_deformity(finding)
+    return f"{finding.level}: {text}.{_exclusion(finding)}"
+
+
+def summary_sentence(report: Report) -> str:
+    """The study in one sentence: how many were assessed, the worst grade, how many of grade 2 or more, and the rest."""
+    summary = report.summary
+    count = summary["n_assessed"]
+    left_out = [item["level"] for item in summary["not_assessed"]]
+    missing = f"{len(left_out)} not assessed ({', '.join(left_out)})" if left_out else ""
+    if not count:
+        return f"No vertebra was assessed; {missing}." if missing else "No vertebra was assessed."
+    worst = summary["worst_grade"]
+    parts = [
+        f"{count} {'vertebra' if count == 1 else 'vertebrae'} assessed: "
+        + (f"worst grade {worst} ({GRADE_NAMES[worst]})" if worst else "no deformity of grade 1 or more"),
+        f"{summary['n_grade2_or_more']} of grade 2 or more" if worst else "",
+        f"spinal deformity index {summary['spinal_deformity_index']}" if worst else "",
+        missing,
+    ]
+    return "; ".join(part for part in parts if part) + "."
+
+
+def exclusion_text(name: str) -> str:
+    """What a deformity may be other than a fracture, in words; empty for none."""
+    return _EXCLUSION_TEXT.get(name, name.replace("_", " "))
+
+
+def largest_loss(finding: Finding) -> tuple[str, float] | None:
+    """Position and size (fraction) of the largest height loss, None when nothing was measured."""
+    known = {position: number(finding.height_loss.get(position)) for position in POSITIONS}
+    losses = {position: loss for position, loss in known.items() if loss is not None}
+    if not losses:
+        return None
+    position = max(losses, key=lambda name: losses[name])
+    return position, losses[position]
+
+
+def _deformity(finding: Finding) -> str:
+    assert finding.grade is not None
+    shape = "" if finding.deformity in ("", "none") else f"{finding.deformity} "
+    text = f"{GRADE_NAMES[min(finding.grade, 3)]} {shape}deformity"
+    loss = largest_loss(finding)
+    if loss is not None and loss[1] > 0:
+        return f"{text}, {_loss_text(finding, *loss)}"
+    if number(finding.score) is None:
+        return text
+    interval = span(finding.grade_interval)
+    return f"{text}, score {finding.score:.1f}" + (f" ({interval})" if interval else "")
+
+
+def _no_deformity(finding: Finding) -> str:
+    text = "no deformity of grade 1 or more"
+    if finding.suggested_exclusion:
+        return f"{text} outside a focal endplate defect" if finding.suggested_exclusion == SCHMORL else text
+    loss = largest_loss(finding)
+    if loss is None:
+        return text
+    position, share = loss
+    return f"{text} (largest loss {percent(max(share, 0.0))} %, {position})" if share > 0 else f"{text} (no height loss)"
+
+
+def _loss_text(finding: Finding, position: str, loss: float) -> str:
+    interval = pair(at_position(finding, "loss_interval", position))
+    bracket = "" if interval is None else f" ({percent(max(interval[0], 0.0))}-{percent(interval[1])})"
+    return f"{position} loss {percent(loss)} %{bracket}"
+
+
+def _exclusion(finding: Finding) -> str:
+    """What the deformity may be other than a fracture, what heights alone give, and whose decision it is."""
+    if not finding.suggested_exclusion:
+        return ""
+    evidence = finding.evidence_of("morphometry") or finding.evidence_of(finding.primary_method)
+    loss = largest_loss(finding)
+    grade = evidence.grade if evidence is not None else None
+    if grade is None and loss is not None:
+        grade = grade_of_loss(loss[1])
+    text = f" Suggested exclusion: {exclusion_text(finding.suggested_exclusion)}."
+    if grade is None:
+        return f"{text} The reader decides."
+    alone = f" Heights alone would give grade {grade}"
+    if loss is not None and loss[1] > 0:
+        alone += f" ({_loss_text(finding, *loss)})"
+    return f"{text}{alone}; the reader decides."

@@ -1,0 +1,70 @@
+"""Numbers of a finding as text, and where to find them. Missing or non-finite values become a dash."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from VertebralGradingLib.findings import FLAG_TEXT, Finding
+
+MISSING = "–"
+
+
+def number(value: Any) -> float | None:
+    """A finite float, or None for anything else."""
+    if isinstance(value, bool) or value is None:
+        return None
+    try:
+        result = float(value)
+    except (TypeError, ValueError):
+        return None
+    return result if math.isfinite(result) else None
+
+
+def fixed(value: Any, digits: int = 1) -> str:
+    """A number with so many decimals."""
+    known = number(value)
+    return MISSING if known is None else f"{known:.{digits}f}".replace("-0.0", "0.0")
+
+
+def percent(fraction: Any) -> str:
+    """A fraction in whole per cent, without the sign for per cent."""
+    known = number(fraction)
+    return MISSING if known is None else str(round(100 * known))
+
+
+def pair(value: Any) -> tuple[float, float] | None:
+    """Two finite numbers, or None."""
+    try:
+        low, high = (number(item) for item in value)
+    except (TypeError, ValueError):
+        return None
+    return None if low is None or high is None else (low, high)
+
+
+def span(value: Any, digits: int = 1) -> str:
+    """An interval such as "1.6-2.3", empty when missing."""
+    known = pair(value)
+    return "" if known is None else f"{known[0]:.{digits}f}-{known[1]:.{digits}f}"
+
+
+def quantity(finding: Finding, name: str) -> Any:
+    """A quantity of the evidence, of morphometry first, then of the other methods; None when no method has it."""
+    evidence = sorted(finding.evidence, key=lambda item: item.method != "morphometry")
+    return next((item.quantities[name] for item in evidence if item.quantities.get(name) is not None), None)
+
+
+def at_position(finding: Finding, name: str, position: str) -> Any:
+    """A quantity that has one value for each of anterior, middle and posterior."""
+    values = quantity(finding, name)
+    return values.get(position) if isinstance(values, dict) else None
+
+
+def flag_text(flag: str) -> str:
+    """A flag in words."""
+    return FLAG_TEXT.get(flag, flag.replace("_", " "))
+
+
+def reason_text(finding: Finding) -> str:
+    """Why a vertebra was not assessed, in words."""
+    return flag_text(finding.reason) if finding.reason else "no reason given"

@@ -1,0 +1,64 @@
+"""Vertebral-body masks: given by a segmentation, or found on the CT. :func:`find_body` is the one entry."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from VertebralGradingLib.errors import MaskError
+from VertebralGradingLib.segmentation.body import BodyMask
+from VertebralGradingLib.segmentation.classical import find_body_classical
+from VertebralGradingLib.segmentation.labels import VertebraLabels, body_from_labels
+from VertebralGradingLib.spine import Spine, Vertebra
+from VertebralGradingLib.volume import Volume
+
+__all__ = ["BodyMask", "VertebraLabels", "find_body"]
+
+_CUT_SHARE = 0.004
+
+
+def find_body(
+    ct: Volume | None, spine: Spine, vertebra: Vertebra, labels: VertebraLabels | None = None
+) -> tuple[BodyMask, NDArray[np.float64] | None]:
+    """The body of one vertebra: out of the mask where there is one, else found on the CT.
+
+    Returns:
+        The body, and the RAS direction from arch to body where a whole-vertebra mask shows it.
+
+    Raises:
+        MaskError: neither mask nor CT has this vertebra.
+    """
+    label = None
+    if labels is not None:
+        label = labels.by_level.get(vertebra.level) if vertebra.known else None
+        if label is None:
+            label = labels.label_at(vertebra.center)
+    arch = None
+    if labels is not None and label is not None:
+        body, arch = body_from_labels(labels, label, vertebra.center, spine.axes(vertebra))
+        volume = labels.volume
+    elif ct is not None:
+        body = find_body_classical(ct, vertebra.center, spine.axes(vertebra), *spine.spacing_mm(vertebra))
+        body = replace(body, flags=(*body.flags, "mask_found"))
+        volume = ct
+    else:
+        raise MaskError(
+            f"The mask has no vertebra at the centroid of {vertebra.level}.", "Check that they belong together."
+        )
+    if cut_by_edge(volume, body):
+        body = replace(body, flags=(*body.flags, "cut_by_volume_edge"))
+    return body, arch
+
+
+def cut_by_edge(volume: Volume, body: BodyMask) -> bool:
+    """Whether a body reaches the edge of the volume, so that part of it may be missing."""
+    from scipy.ndimage import binary_dilation
+
+    near = binary_dilation(body.occupancy >= 0.5, iterations=2)
+    index = np.argwhere(near)[::3]
+    if not len(index):
+        return False
+    points = body.grid.to_ras(index)
+    return bool((~volume.contains(points)).mean() > _CUT_SHARE)

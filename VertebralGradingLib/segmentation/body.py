@@ -1,0 +1,64 @@
+"""A vertebral body as found or given: an occupancy block in the vertebra's own frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from VertebralGradingLib.reformation import Grid, rigid_grid, to_volume
+from VertebralGradingLib.volume import Volume
+
+STEP_MM = (0.5, 1.0, 1.0)
+"""Distance between samples of a body block: along the height, front to back, side to side."""
+SHAPE = (120, 68, 72)
+"""Samples of a body block: 60 x 68 x 72 mm."""
+
+
+@dataclass(frozen=True, eq=False)
+class BodyMask:
+    """Occupancy of one vertebral body.
+
+    Attributes:
+        occupancy: (rows, columns, depth) float32 in 0..1; the body's edge is where it crosses 0.5.
+        grid: rigid grid of the block; rows caudal, columns posterior, depth left.
+        axes: (3, 3) columns right, anterior, up of the block.
+        source: "given" or the name of the method that found it.
+        confidence: 0..1, how sure the method is that this is the body.
+        edge_sd_mm: standard deviation of an endplate's place as the method sees it (mm).
+        flags: what the method noticed ("cut_by_volume_edge", "low_confidence_mask", ...).
+    """
+
+    occupancy: NDArray[np.float32]
+    grid: Grid
+    axes: NDArray[np.float64]
+    source: str
+    confidence: float = 1.0
+    edge_sd_mm: float = 0.3
+    flags: tuple[str, ...] = ()
+
+    @property
+    def volume_mm3(self) -> float:
+        """Volume of the body (mm3)."""
+        return float(self.occupancy.sum() * np.prod(STEP_MM))
+
+    def centroid(self) -> NDArray[np.float64]:
+        """Centroid (3,) RAS mm."""
+        weight = self.occupancy.astype(np.float64)
+        index = [
+            (weight.sum(tuple(a for a in range(3) if a != axis)) * np.arange(size)).sum() / max(weight.sum(), 1e-9)
+            for axis, size in enumerate(weight.shape)
+        ]
+        return self.grid.to_ras(np.array(index))
+
+    def to_labels(self, target: Volume) -> tuple[NDArray[np.bool_], tuple[slice, ...]]:
+        """The body on a patient volume's voxels: a boolean crop and the slices it stands for."""
+        crop, region = to_volume(self.occupancy, self.grid, target)
+        return crop.array >= 0.5, region
+
+
+def body_grid(center: NDArray[Any], axes: NDArray[Any]) -> Grid:
+    """The rigid grid of a body block around a centre (RAS mm), axes in columns right, anterior, up."""
+    return rigid_grid(center, axes, SHAPE, STEP_MM)
