@@ -219,3 +219,7 @@ class _writing:  # noqa: N801 - used as a with-block
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         if isinstance(error, (OSError, RuntimeError)):
             raise OutputError("The results cannot be written.", "Check free space and permissions.") from error
+
+
+if __name__ == "__main__":
+    main()

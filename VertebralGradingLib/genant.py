@@ -47,7 +47,8 @@ def deformity(losses: NDArray[Any]) -> str:
     """
     anterior, middle, posterior = (float(value) for value in losses)
     largest = max(anterior, middle, posterior)
-    if largest < GRADE_BOUNDS[0]:
+    mean = (anterior + middle + posterior) / 3
+    if max(anterior, middle, mean) < GRADE_BOUNDS[0]:
         return "none"
     if posterior >= GRADE_BOUNDS[0] and posterior > 0.6 * largest:
         return "crush"

@@ -22,7 +22,7 @@ POINT_NAMES = tuple(f"{position}_{side}" for position in POSITIONS for side in (
 
 INSET = 0.08
 """Anterior and posterior points lie this share of the depth inside the walls, off osteophytes and the rim's curve."""
-SLAB_MM = 5.0
+SLAB_MM = 4.0
 """Half width of the mid-sagittal slab."""
 _WINDOW = {"anterior": (-0.02, 0.10), "middle": (-0.08, 0.08), "posterior": (-0.10, 0.02)}
 _MIN_COLUMNS = 8

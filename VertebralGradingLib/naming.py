@@ -68,9 +68,7 @@ def order_along_spine(points: list[Point]) -> list[int]:
     named = [(place, points[n].level) for place, n in enumerate(path) if points[n].level is not None]
     ranks = [rank(level) for _, level in named if level is not None]
     if ranks != sorted(ranks):
-        wrong = [
-            f"{a} above {b}" for (_, a), (_, b) in itertools.pairwise(named) if rank(str(a)) > rank(str(b))
-        ]
+        wrong = [f"{a} above {b}" for (_, a), (_, b) in itertools.pairwise(named) if rank(str(a)) > rank(str(b))]
         cause = "all names run upwards" if ranks == sorted(ranks, reverse=True) else f"found {', '.join(wrong[:3])}"
         raise CentroidError(
             f"The names of the centroids contradict their positions: {cause}.",

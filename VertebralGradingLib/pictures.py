@@ -56,7 +56,8 @@ class Overview:
     def contains(self, pixels: NDArray[Any]) -> NDArray[np.bool_]:
         """Whether (n, 2) fractional (row, col) lie on the picture."""
         pixels = np.asarray(pixels, dtype=np.float64).reshape(-1, 2)
-        return ((pixels >= -0.5) & (pixels <= np.array(self.image.shape) - 0.5)).all(1)
+        inside = (pixels >= -0.5) & (pixels <= np.array(self.image.shape) - 0.5)
+        return np.logical_and.reduce(inside, axis=1)
 
 
 def sagittal_overview(
@@ -115,7 +116,7 @@ def _clip(start: float, end: float, highest: float, lowest: float) -> tuple[floa
     return clipped if clipped[0] > clipped[1] else (start, end)
 
 
-def _right_at(spine: Spine, heights: NDArray[np.float64]) -> NDArray[np.float64]:
+def _right_at(spine: Spine, heights: NDArray[Any]) -> NDArray[np.float64]:
     """R (mm) of the spine's curves at each S, averaged where a curve turns back on itself."""
     used = sorted({v.chain for v in spine.vertebrae if v.chain >= 0}) or range(len(spine.curves))
     curves = [spine.curves[chain] for chain in used]

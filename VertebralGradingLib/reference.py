@@ -37,7 +37,7 @@ class HeightGrade:
         reference_sd_mm: their standard deviation.
         loss: 1 - height / reference.
         loss_interval: (3, 2) 90 % interval of each loss.
-        score: of the largest loss, on the shared axis.
+        score: of the graded loss (see :func:`graded_loss`), on the shared axis.
         score_interval: its 90 % interval.
         grade: 0-3.
         shape: "wedge", "biconcave", "crush" or "none".
@@ -134,6 +134,20 @@ def _own_size(rest: NDArray[np.float64]) -> float:
     return float(np.clip(size, *_OWN_SIZE))
 
 
+def graded_loss(loss: NDArray[np.float64], log_reference: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The loss that is graded: the largest of anterior, middle and mean loss (wedge, biconcave, crush).
+
+    The posterior height alone is not graded, since no compression lowers it alone; with the others it is a crush.
+
+    Args:
+        loss: (..., 3) losses.
+        log_reference: (3,) log of the expected heights.
+    """
+    share = np.exp(log_reference) / np.exp(log_reference).sum()
+    largest: NDArray[np.float64] = np.maximum(np.maximum(loss[..., 0], loss[..., 1]), loss @ share)
+    return largest
+
+
 def _grade_one(
     log_height: NDArray[np.float64],
     height_sd: NDArray[np.float64],
@@ -147,14 +161,15 @@ def _grade_one(
     shared_sd = float(np.hypot(curve_sd.min(), 0.6 * SD_VERTEBRA))
     own_sd = np.hypot(np.sqrt(np.maximum(curve_sd**2 - curve_sd.min() ** 2, 0)), 0.7 * SD_RATIO)
     loss = 1.0 - np.exp(log_height - reference)
-    score = float(score_of_loss(loss.max()))
+    graded = graded_loss(loss, reference)
+    score = float(score_of_loss(graded))
     rng = np.random.default_rng(1000 + seed)
     draws = (
         rng.normal(0.0, 1.0, (_DRAWS, 3)) * np.hypot(height_sd, own_sd) + rng.normal(0.0, 1.0, (_DRAWS, 1)) * shared_sd
     )
     drawn = 1.0 - np.exp(log_height - reference + draws)
     interval = np.percentile(drawn, [5, 95], axis=0).T
-    low, high = np.percentile(score_of_loss(drawn.max(axis=1)), [5, 95])
+    low, high = np.percentile(score_of_loss(graded_loss(drawn, reference)), [5, 95])
     best_wall = max(log_height[0] - reference[0], log_height[2] - reference[2])
     return HeightGrade(
         reference_mm=np.exp(reference),
@@ -163,7 +178,7 @@ def _grade_one(
         loss_interval=interval,
         score=score,
         score_interval=(min(float(low), score), max(float(high), score)),
-        grade=grade_of_loss(float(loss.max())),
+        grade=grade_of_loss(float(graded)),
         shape=deformity(loss),
         wedge_loss=float(1.0 - np.exp(log_height[0] - log_height[2] - (curve[0] - curve[2]))),
         biconcave_loss=float(1.0 - np.exp(log_height[1] - reference[1] - best_wall)),

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from VertebralGradingLib.defects import EndplateDefect, find_defects
 from VertebralGradingLib.density import Density, body_density
-from VertebralGradingLib.errors import MaskError
+from VertebralGradingLib.errors import InputError, MaskError
 from VertebralGradingLib.morphometry import Measurement, measure, slab_heights
-from VertebralGradingLib.segmentation import VertebraLabels, find_body
+from VertebralGradingLib.segmentation import BodyMask, VertebraLabels, find_body, separate
 from VertebralGradingLib.spine import Spine, Vertebra
 from VertebralGradingLib.volume import Volume
 
@@ -28,7 +30,7 @@ class MeasuredVertebra:
     vertebra: Vertebra
     measurement: Measurement | None = None
     defects: tuple[EndplateDefect, ...] = ()
-    heights_without_defects: np.ndarray | None = None
+    heights_without_defects: NDArray[np.float64] | None = None
     density: Density | None = None
     flags: tuple[str, ...] = ()
     problem: str = ""
@@ -60,39 +62,73 @@ def prepare(
         ct: HU, or None.
         spine: ordered centroids.
         labels: vertebra mask, or None.
-        progress: called with (done, total, level) before each vertebra.
+        progress: called with (done, total, level) before each vertebra and once at the end.
+
+    Raises:
+        InputError: neither CT nor mask.
     """
     chosen = [vertebra for vertebra in spine.vertebrae if vertebra.gradable_level]
-    measured, hints = [], {}
+    volume = ct if ct is not None else labels.volume if labels is not None else None
+    if volume is None:
+        raise InputError("There is neither a CT nor a mask.", "Give a CT, a mask, or both.")
+    found: list[_Found] = []
     for number, vertebra in enumerate(chosen):
         if progress is not None:
             progress(number, len(chosen), vertebra.level)
-        result, hint = _measure_one(ct, spine, vertebra, labels)
-        measured.append(result)
-        if hint is not None:
-            hints[vertebra.level] = hint
-    return Study(ct, spine.with_anterior(hints), labels, tuple(measured))
+        found.append(_find_one(ct, spine, vertebra, labels, volume))
+    _separate_neighbours(found)
+    hints = {one.vertebra.level: one.arch for one in found if one.arch is not None}
+    measured = tuple(_measure_one(ct, one, volume) for one in found)
+    if progress is not None:
+        progress(len(chosen), len(chosen), "")
+    return Study(ct, spine.with_anterior(hints), labels, measured)
 
 
-def _measure_one(
-    ct: Volume | None, spine: Spine, vertebra: Vertebra, labels: VertebraLabels | None
-) -> tuple[MeasuredVertebra, np.ndarray | None]:
-    volume = ct if ct is not None else labels.volume if labels is not None else None
-    flags = [*vertebra.flags]
-    if volume is not None and not bool(volume.contains(vertebra.center)):
-        return MeasuredVertebra(vertebra, flags=(*flags, "outside_volume"), problem="centroid outside the volume"), None
+@dataclass(eq=False)
+class _Found:
+    vertebra: Vertebra
+    body: BodyMask | None = None
+    arch: NDArray[np.float64] | None = None
+    flags: tuple[str, ...] = ()
+    problem: str = ""
+
+
+def _find_one(
+    ct: Volume | None, spine: Spine, vertebra: Vertebra, labels: VertebraLabels | None, volume: Volume
+) -> _Found:
+    if not bool(volume.contains(vertebra.center)):
+        return _Found(vertebra, flags=("outside_volume",), problem="centroid outside the volume")
     try:
         body, arch = find_body(ct, spine, vertebra, labels)
         if arch is not None:
             turned = spine.with_anterior({vertebra.level: arch})
             body, arch = find_body(ct, turned, turned.by_level[vertebra.level], labels)
-        flags += body.flags
-        slice_mm = volume.spacing_along(body.axes[:, 2]) if volume is not None else 1.0
-        if slice_mm >= THICK_SLICES_MM:
-            flags.append("thick_slices")
-        measurement = measure(body, slice_mm)
     except MaskError as error:
-        return MeasuredVertebra(vertebra, flags=(*flags, "not_measurable"), problem=error.message.rstrip(".")), None
+        return _Found(vertebra, flags=("not_measurable",), problem=error.message.rstrip("."))
+    return _Found(vertebra, body, arch, body.flags)
+
+
+def _separate_neighbours(found: list[_Found]) -> None:
+    """Part bodies that were found one by one where they overlap; given masks are left as they are."""
+    for upper, lower in pairwise(found):
+        if upper.body is None or lower.body is None or upper.vertebra.chain != lower.vertebra.chain:
+            continue
+        if "given" not in (upper.body.source, lower.body.source):
+            upper.body, lower.body = separate(upper.body, lower.body)
+
+
+def _measure_one(ct: Volume | None, one: _Found, volume: Volume) -> MeasuredVertebra:
+    flags = [*one.vertebra.flags, *one.flags]
+    if one.body is None:
+        return MeasuredVertebra(one.vertebra, flags=tuple(flags), problem=one.problem)
+    slice_mm = volume.spacing_along(one.body.axes[:, 2])
+    if slice_mm >= THICK_SLICES_MM:
+        flags.append("thick_slices")
+    try:
+        measurement = measure(one.body, slice_mm)
+    except MaskError as error:
+        flags.append("not_measurable")
+        return MeasuredVertebra(one.vertebra, flags=tuple(flags), problem=error.message.rstrip("."))
     found, filled = find_defects(measurement.sheets)
     without = None
     if found:
@@ -101,5 +137,4 @@ def _measure_one(
     density = body_density(ct, measurement.body) if ct is not None else None
     if density is not None and density.foreign:
         flags.append("implant_or_cement")
-    result = MeasuredVertebra(vertebra, measurement, tuple(found), without, density, tuple(dict.fromkeys(flags)))
-    return result, arch
+    return MeasuredVertebra(one.vertebra, measurement, tuple(found), without, density, tuple(dict.fromkeys(flags)))

@@ -28,12 +28,12 @@ class GradeColor:
 
     @property
     def label(self) -> str:
-        """ "2 moderate", or "not assessed"."""
+        """The words of a table cell: "2 moderate", or "not assessed"."""
         return self.name if self.key == NOT_ASSESSED else f"{self.key} {self.name}"
 
     @property
     def caption(self) -> str:
-        """ "grade 2, moderate", or "not assessed"."""
+        """The words of a caption: "grade 2, moderate", or "not assessed"."""
         return self.name if self.key == NOT_ASSESSED else f"grade {self.key}, {self.name}"
 
     @property

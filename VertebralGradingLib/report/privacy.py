@@ -44,6 +44,10 @@ def without_private(value: Any) -> Any:
         return type(value)(without_private(item) for item in value)
     if isinstance(value, str):
         return _UID.sub(REMOVED, _DATE.sub(REMOVED, _PATH.sub(REMOVED, value)))
+    return _plain(value)
+
+
+def _plain(value: Any) -> Any:
     if isinstance(value, PurePath):
         return REMOVED
     if hasattr(value, "tolist"):

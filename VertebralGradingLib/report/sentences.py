@@ -76,7 +76,9 @@ def _no_deformity(finding: Finding) -> str:
     if loss is None:
         return text
     position, share = loss
-    return f"{text} (largest loss {percent(max(share, 0.0))} %, {position})" if share > 0 else f"{text} (no height loss)"
+    return (
+        f"{text} (largest loss {percent(max(share, 0.0))} %, {position})" if share > 0 else f"{text} (no height loss)"
+    )
 
 
 def _loss_text(finding: Finding, position: str, loss: float) -> str:
@@ -99,5 +101,5 @@ def _exclusion(finding: Finding) -> str:
         return f"{text} The reader decides."
     alone = f" Heights alone would give grade {grade}"
     if loss is not None and loss[1] > 0:
-        alone += f" ({_loss_text(finding, *loss)})"
+        alone += f": {_loss_text(finding, *loss)}"
     return f"{text}{alone}; the reader decides."

@@ -24,7 +24,7 @@ def number(value: Any) -> float | None:
 def fixed(value: Any, digits: int = 1) -> str:
     """A number with so many decimals."""
     known = number(value)
-    return MISSING if known is None else f"{known:.{digits}f}".replace("-0.0", "0.0")
+    return MISSING if known is None else f"{round(known, digits) + 0.0:.{digits}f}"
 
 
 def percent(fraction: Any) -> str:

@@ -11,10 +11,11 @@ from VertebralGradingLib.errors import MaskError
 from VertebralGradingLib.segmentation.body import BodyMask
 from VertebralGradingLib.segmentation.classical import find_body_classical
 from VertebralGradingLib.segmentation.labels import VertebraLabels, body_from_labels
+from VertebralGradingLib.segmentation.separate import separate
 from VertebralGradingLib.spine import Spine, Vertebra
 from VertebralGradingLib.volume import Volume
 
-__all__ = ["BodyMask", "VertebraLabels", "find_body"]
+__all__ = ["BodyMask", "VertebraLabels", "find_body", "separate"]
 
 _CUT_SHARE = 0.004
 

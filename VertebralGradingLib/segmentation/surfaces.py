@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-_STEP_COST = (0.0, 0.03, 0.12, 0.35)
-_JUMP_COST = 0.8
+_STEP_COST = (0.0, 0.02, 0.07, 0.18, 0.3)
+_JUMP_COST = 0.6
 
 
 def best_surface(

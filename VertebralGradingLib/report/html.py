@@ -1,0 +1,175 @@
+"""The report as one HTML page: no scripts, no network, every text escaped, every picture embedded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from VertebralGradingLib._version import __version__
+from VertebralGradingLib.findings import RESEARCH_USE, Finding, Report
+from VertebralGradingLib.genant import GRADE_BOUNDS
+from VertebralGradingLib.pictures import Overview
+from VertebralGradingLib.report.colors import color_of, color_of_grade, grade_colors
+from VertebralGradingLib.report.overview import overview_svg
+from VertebralGradingLib.report.patches import PATCH_MM, strip
+from VertebralGradingLib.report.profile import height_profile
+from VertebralGradingLib.report.sentences import sentence, summary_sentence
+from VertebralGradingLib.report.style import CSS
+from VertebralGradingLib.report.tables import (
+    disagreement_table,
+    escape,
+    grade_cell,
+    provenance_table,
+    vertebra_table,
+)
+from VertebralGradingLib.report.values import MISSING
+from VertebralGradingLib.spine import Spine
+from VertebralGradingLib.volume import Volume
+
+TITLE = "Vertebral grading report"
+
+
+def html_page(
+    report: Report,
+    volume: Volume | None,
+    spine: Spine | None,
+    is_mask: bool,
+    overview: tuple[Overview, NDArray[np.uint8]] | None,
+) -> str:
+    """The whole page.
+
+    Args:
+        report: findings without private text.
+        volume: CT (HU), or labels when ``is_mask``; without it the page has no pictures.
+        spine: for patches of vertebrae that were not measured.
+        is_mask: whether ``volume`` holds labels.
+        overview: the overview and its grey picture, None without one.
+    """
+    findings = report.findings
+    body = [
+        f"<h1>{TITLE}</h1>",
+        f'<p class="use">{escape(RESEARCH_USE)}</p>',
+        _tiles(report),
+        f"<p>{escape(summary_sentence(report))}</p>",
+        _section("Deformities", _deformities(findings)),
+    ]
+    if overview is not None:
+        body.append(_section("Overview", _overview(findings, *overview, is_mask)))
+    if volume is not None and findings:
+        body.append(_section("Each vertebra", _strip(findings, volume, spine, is_mask)))
+    profile = height_profile(findings)
+    if profile:
+        body.append(_section("Heights over level", _profile(profile)))
+    if findings:
+        body.append(_section("All vertebrae", vertebra_table(findings) + _table_note()))
+    not_assessed = [finding for finding in findings if not finding.gradable or finding.grade is None]
+    if not_assessed:
+        body.append(_section("Not assessed", _sentences(not_assessed)))
+    differ = disagreement_table(findings)
+    if differ:
+        body.append(_section("Methods that differ by a grade or more", differ))
+    body += [
+        _section("Reading the numbers", _caveats()),
+        _section("Provenance", provenance_table(report)),
+        f'<footer><p class="use">{escape(RESEARCH_USE)}</p></footer>',
+    ]
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{TITLE}</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light">'
+        '<meta http-equiv="Content-Security-Policy" '
+        "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">"
+        f'<meta name="generator" content="VertebralGrading {escape(__version__)}">'
+        f"<style>{CSS}</style></head>\n<body>\n" + "\n".join(body) + "\n</body></html>\n"
+    )
+
+
+def _section(title: str, content: str) -> str:
+    return f"<section><h2>{escape(title)}</h2>{content}</section>"
+
+
+def _tiles(report: Report) -> str:
+    summary = report.summary
+    assessed, total = summary["n_assessed"], len(report.findings)
+    worst, index = summary["worst_grade"], summary["spinal_deformity_index"]
+    tiles = [
+        ("worst grade", grade_cell(color_of_grade(worst)) if assessed else MISSING),
+        ("vertebrae of grade 2 or more", str(summary["n_grade2_or_more"]) if assessed else MISSING),
+        ("spinal deformity index", MISSING if index is None else str(index)),
+        ("vertebrae assessed", f"{assessed} of {total}"),
+    ]
+    return (
+        '<div class="tiles">'
+        + "".join(f'<div><b>{value}</b><span class="what">{escape(what)}</span></div>' for what, value in tiles)
+        + "</div>"
+    )
+
+
+def _deformities(findings: Sequence[Finding]) -> str:
+    shown = [f for f in findings if f.gradable and (f.grade or (f.grade is not None and f.suggested_exclusion))]
+    if shown:
+        return _sentences(shown)
+    assessed = any(finding.gradable and finding.grade is not None for finding in findings)
+    return f"<p>{'No deformity of grade 1 or more was found.' if assessed else 'No vertebra was assessed.'}</p>"
+
+
+def _sentences(findings: Sequence[Finding]) -> str:
+    items = "".join(
+        f'<li><span class="swatch" style="background:{escape(color_of(finding).color)}"></span>'
+        f"{escape(sentence(finding))}</li>"
+        for finding in findings
+    )
+    return f'<ul class="findings">{items}</ul>'
+
+
+def _key() -> str:
+    items = "".join(f'<span class="item">{grade_cell(entry)}</span>' for entry in grade_colors().values())
+    return f'<p class="key">{items}</p>'
+
+
+def _overview(findings: Sequence[Finding], overview: Overview, gray: NDArray[np.uint8], is_mask: bool) -> str:
+    what = "the label mask" if is_mask else "the CT"
+    note = (
+        f"Sagittal picture of {what} along the spine's curve, anterior left (A), posterior right (P), cranial on top. "
+        "Distances up-down and front-back are true; sideways bends are unrolled."
+    )
+    aside = f"<aside>{_key()}<p><small>{note}</small></p></aside>"
+    return f'<div class="overview">{overview_svg(overview, gray, findings)}{aside}</div>'
+
+
+def _strip(findings: tuple[Finding, ...], volume: Volume, spine: Spine | None, is_mask: bool) -> str:
+    note = (
+        f"{PATCH_MM} mm wide, anterior left, each in the plane it was measured in. Lines join the points between which "
+        "the anterior (A), middle (M) and posterior (P) height was measured."
+    )
+    return f'{strip(findings, volume, spine, is_mask)}<p class="note"><small>{note}</small></p>'
+
+
+def _profile(profile: str) -> str:
+    note = (
+        "Dots: measured heights, in the colour of the grade, with its number from grade 1. Line: expected height "
+        "with its 90 % band. A dash means not measured; the line is broken where nothing is expected."
+    )
+    return f'<div class="profile">{profile}</div>{_key()}<p><small>{note}</small></p>'
+
+
+def _table_note() -> str:
+    return (
+        "<p><small>Loss: share of the expected height that is missing; negative where the body is taller. "
+        "Score: 0 to 3, the grade before rounding.</small></p>"
+    )
+
+
+def _caveats() -> str:
+    bounds = ", ".join(f"grade {n} from {100 * bound:.0f} %" for n, bound in enumerate(GRADE_BOUNDS, start=1))
+    notes = (
+        f"Grades follow the height loss of Genant's semi-quantitative scale ({bounds}).",
+        "Not assessed is not grade 0. The spinal deformity index is the sum of the grades; index and counts cover the "
+        "assessed vertebrae only.",
+        "A loss of height is not always a fracture: developmental, degenerative and endplate changes lower a body too.",
+        "Trabecular HU is no bone density. It rises with contrast medium, depends on tube voltage (kVp), "
+        "reconstruction kernel and scanner, and is raised by compacted bone in a fractured body; compare only within "
+        "one scan.",
+    )
+    return '<ul class="notes">' + "".join(f"<li>{escape(note)}</li>" for note in notes) + "</ul>"

@@ -1,0 +1,138 @@
+"""Tables of the page: all vertebrae, methods that differ, provenance."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from VertebralGradingLib.findings import POSITIONS, Finding, Report
+from VertebralGradingLib.report.colors import GradeColor, color_of, color_of_grade
+from VertebralGradingLib.report.sentences import exclusion_text
+from VertebralGradingLib.report.values import MISSING, fixed, flag_text, number, percent, quantity, span
+
+
+def escape(value: Any) -> str:
+    """Text for HTML, quotes included."""
+    return html.escape(str(value), quote=True)
+
+
+def grade_cell(color: GradeColor) -> str:
+    """A swatch and the grade in words."""
+    return f'<span class="swatch" style="background:{escape(color.color)}"></span>{escape(color.label)}'
+
+
+def vertebra_table(findings: Sequence[Finding]) -> str:
+    """Every vertebra, cranial to caudal."""
+    head = (
+        '<tr><th rowspan="2">Level</th><th rowspan="2">Grade</th><th rowspan="2">Score<br>(90 %)</th>'
+        '<th rowspan="2">Deformity</th><th colspan="3">Height (mm)</th><th colspan="3">Loss (%)</th>'
+        '<th rowspan="2">Trabecular<br>HU</th><th rowspan="2">Flags</th><th rowspan="2">Method</th></tr><tr>'
+        + 2 * "".join(f'<th title="{position}">{position[:3].capitalize()}.</th>' for position in POSITIONS)
+        + "</tr>"
+    )
+    shared = _shared_flags(findings)
+    rows = "".join(_vertebra_row(finding, shared) for finding in findings)
+    table = f'<div class="wide"><table class="all"><thead>{head}</thead><tbody>{rows}</tbody></table></div>'
+    if not shared:
+        return table
+    words = escape("; ".join(flag_text(flag) for flag in shared))
+    return f'{table}<p class="note"><small>All assessed vertebrae: {words}.</small></p>'
+
+
+def _shared_flags(findings: Sequence[Finding]) -> list[str]:
+    """Flags that every assessed vertebra carries: said once, below the table."""
+    assessed = [finding for finding in findings if finding.gradable]
+    if len(assessed) < 2:
+        return []
+    return [flag for flag in assessed[0].flags if all(flag in finding.flags for finding in assessed)]
+
+
+def _vertebra_row(finding: Finding, shared: Sequence[str]) -> str:
+    interval = span(finding.grade_interval)
+    score = fixed(finding.score) + (f" ({interval})" if interval else "")
+    words = [flag_text(flag) for flag in finding.flags if not (finding.gradable and flag in shared)]
+    if finding.suggested_exclusion:
+        words.append(f"suggested exclusion: {exclusion_text(finding.suggested_exclusion)}")
+    numbers = [
+        *(fixed(finding.heights_mm.get(position)) for position in POSITIONS),
+        *(percent(finding.height_loss.get(position)) for position in POSITIONS),
+        fixed(quantity(finding, "trabecular_hu"), 0),
+    ]
+    deformity = finding.deformity if finding.gradable and finding.deformity else MISSING
+    return (
+        f"<tr><th>{escape(finding.level)}</th><td>{grade_cell(color_of(finding))}</td>"
+        f'<td class="n">{escape(score)}</td><td>{escape(deformity)}</td>'
+        + "".join(f'<td class="n r">{escape(value)}</td>' for value in numbers)
+        + f'<td class="t">{escape("; ".join(words)) or MISSING}</td>'
+        + f'<td class="t">{escape(finding.primary_method)}</td></tr>'
+    )
+
+
+def disagreement_table(findings: Iterable[Finding]) -> str:
+    """What each method says where they differ by a grade or more; empty when they do not."""
+    rows = []
+    for finding in findings:
+        scores = [score for item in finding.evidence if (score := _score(item.score, item.grade)) is not None]
+        grades = [item.grade for item in finding.evidence if item.grade is not None]
+        apart = max(scores, default=0.0) - min(scores, default=0.0) >= 1.0
+        if not (apart or len(set(grades)) > 1 or "methods_disagree" in finding.flags):
+            continue
+        for n, item in enumerate(finding.evidence):
+            level = f'<th rowspan="{len(finding.evidence)}">{escape(finding.level)}</th>' if n == 0 else ""
+            primary = " (primary)" if item.method == finding.primary_method else ""
+            interval = span(item.grade_interval)
+            cell = fixed(item.score) + (f" ({interval})" if interval else "")
+            words = "; ".join(flag_text(flag) for flag in item.flags)
+            rows.append(
+                f"<tr>{level}<td>{escape(item.method + primary)}</td><td>{grade_cell(color_of_grade(item.grade))}</td>"
+                f'<td class="n">{escape(cell)}</td><td class="t">{escape(words) or MISSING}</td></tr>'
+            )
+    if not rows:
+        return ""
+    head = "<tr><th>Level</th><th>Method</th><th>Grade</th><th>Score (90 %)</th><th>Flags</th></tr>"
+    return f'<div class="wide"><table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'
+
+
+def _score(score: float | None, grade: int | None) -> float | None:
+    known = number(score)
+    return known if known is not None else None if grade is None else float(grade)
+
+
+def provenance_table(report: Report) -> str:
+    """Study and provenance as they were recorded, one line for each entry."""
+    lines = [*_lines(report.study), *_lines(report.provenance)]
+    rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in lines)
+    return f'<table class="pairs"><tbody>{rows}</tbody></table>' if rows else "<p>Nothing was recorded.</p>"
+
+
+def _lines(entries: dict[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    """(name, value) of a nested dict, names joined by a colon."""
+    for key, value in entries.items():
+        name = f"{before}{_name(str(key))}"
+        if isinstance(value, dict):
+            yield from _lines(value, f"{name}: ")
+        else:
+            yield name, _plain(value)
+
+
+def _name(key: str) -> str:
+    for unit in ("mm", "hu", "ms", "s"):
+        if key.endswith(f"_{unit}"):
+            return f"{key[: -len(unit) - 1].replace('_', ' ')} ({unit.upper() if unit == 'hu' else unit})"
+    return key.replace("_", " ")
+
+
+def _plain(value: Any) -> str:
+    if value is None or value == "":
+        return MISSING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {item}" for name, item in _lines(value))
+    if isinstance(value, (list, tuple)):
+        by = " × " if len(value) == 3 and all(number(item) is not None for item in value) else ", "
+        return by.join(_plain(item) for item in value) or MISSING
+    return str(value)
