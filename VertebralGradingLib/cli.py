@@ -28,7 +28,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-_out = Console()
+_out = Console(width=None if sys.stdout.isatty() else 132)
 _err = Console(stderr=True)
 
 _OutDir = Annotated[

@@ -108,9 +108,12 @@ def overview_png(overview: Overview, gray: NDArray[np.uint8], findings: Sequence
     for mark, y in zip(found, captions, strict=True):
         front = place(mark.front) - (10, 0)
         canvas.line((margin - 12, y), (margin, y), (107, 116, 125))
-        knee = (min(margin + 28.0, float(front[0])), y)
-        canvas.line((margin, y), knee, WHITE, 1.5, 0.5)
-        canvas.line(knee, front, WHITE, 1.5, 0.5)
+        if abs(y - front[1]) < 1:
+            canvas.line((margin, y), front, WHITE, 1.5, 0.5)
+        else:
+            knee = (min(margin + 28.0, float(front[0])), y)
+            canvas.line((margin, y), knee, WHITE, 1.5, 0.5)
+            canvas.line(knee, front, WHITE, 1.5, 0.5)
         _draw_body(canvas, place(mark.points), place(mark.contour), place(mark.center), mark)
         canvas.text(20, y + 9, mark.level, 26, bold=True)
         canvas.rectangle((91, y - 12), (115, y + 12), (31, 35, 40))

@@ -15,9 +15,10 @@ REMOVED = "[removed]"
 
 _PATH = re.compile(
     r"""file:/.*                                # URL of a file
-    | (?<![\w:/.])(?:~|/[^\s/]+)(?:/[^/\n]+)+.* # POSIX, two parts or more, to the end: names hold spaces
+    | (?<![\w:/.<])(?:~|/[^\s/]+)(?:/[^/\n]+)+.* # POSIX, two parts or more, to the end: names hold spaces
     | \b[A-Za-z]:[\\/](?!/).*                   # Windows drive
     | \\\\[^\s\\]+\\.*                          # Windows share
+    | [^\s/\\"']+\.(?:nii(?:\.gz)?|nrrd|nhdr|mha|mhd|dcm|ima|fcsv|mrk\.json)\b  # names of image files
     """,
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
 )
@@ -27,7 +28,7 @@ _KEYS = re.compile(r"patient|birth|accession|series_?uid|study_?uid|instance_?ui
 
 
 def without_private(value: Any) -> Any:
-    """A copy of dataclasses, dicts, lists and texts in which paths, dates and UIDs read "[removed]".
+    """A copy of dataclasses, dicts, lists and texts in which paths, image file names, dates and UIDs read "[removed]".
 
     Entries whose key speaks of a patient, a user or an identifier are left out. Numbers of numpy become plain, and
     those that are not finite become None, so that the result can be written as JSON.

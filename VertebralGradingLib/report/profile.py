@@ -15,7 +15,7 @@ from VertebralGradingLib.report.values import at_position, number
 
 Z90 = 1.645
 """Standard deviations on each side that hold 90 % of a normal distribution."""
-_WIDTH, _HEIGHT = 1040.0, 168.0
+_WIDTH, _HEIGHT = 900.0, 150.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 12.0, 26.0, 24.0
 _BAND, _LINE = "#dde5ec", "#5b6770"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 CSS = """
-:root { color-scheme: light; }
+:root { color-scheme: only light; }
 * { box-sizing: border-box; }
 html { background: #ffffff; }
 body { margin: 0 auto; max-width: 1120px; padding: 28px 32px 40px; background: #ffffff; color: #1f2328;
@@ -29,6 +29,7 @@ svg { display: block; max-width: 100%; height: auto; -webkit-print-color-adjust:
 .overview aside { flex: 1 1 240px; max-width: 330px; }
 .overview aside .key { margin: 0 0 14px; }
 .overview aside .key span.item { display: block; margin: 0 0 4px; }
+.profile svg { width: 100%; }
 .strip { display: grid; grid-template-columns: repeat(auto-fill, minmax(176px, 1fr)); gap: 16px 14px; }
 .strip figure { margin: 0; break-inside: avoid; }
 .strip svg { width: 100%; }
@@ -43,6 +44,7 @@ thead th[colspan] { text-align: center; border-bottom: 1px solid #d5dade; }
 table.all td { white-space: nowrap; }
 table.all td.t { white-space: normal; min-width: 90px; font-size: 12.5px; }
 td.r { text-align: right; padding-right: 11px; }
+th.r { text-align: right; }
 td.n { font-variant-numeric: tabular-nums; }
 table.pairs { width: auto; }
 table.pairs th { font-weight: 400; color: #57606a; padding-right: 22px; white-space: nowrap; }
@@ -54,12 +56,21 @@ footer { margin-top: 36px; }
   @page { size: A4; margin: 12mm 11mm; }
   body { max-width: none; padding: 0; font-size: 10.5pt; }
   h2 { break-after: avoid; margin-top: 20px; }
-  .tiles > div { padding: 6px 10px; }
-  .overview svg { max-height: 225mm; width: auto; }
-  .strip { grid-template-columns: repeat(4, 1fr); }
-  table { font-size: 8pt; }
+  .tiles { flex-wrap: nowrap; margin: 12px 0 10px; }
+  .tiles > div { flex: 1 1 0; padding: 5px 10px; }
+  .tiles b { font-size: 14pt; white-space: nowrap; }
+  .tiles span.what { font-size: 7.5pt; }
+  .wide { overflow: visible; }
+  .overview { flex-wrap: nowrap; gap: 14px; }
+  .overview svg { max-height: 152mm; width: auto; min-width: 0; flex: 0 1 auto; }
+  .overview aside { flex: 1 0 125px; }
+  .strip { grid-template-columns: repeat(5, minmax(0, 1fr)); gap: 12px 10px; }
+  figcaption { font-size: 8.5pt; }
+  figcaption small { font-size: 7pt; }
+  table { font-size: 7.5pt; }
   th, td { padding: 2.5px 4px; }
-  table.all td.t { font-size: 7.5pt; }
+  table.all td.t { font-size: 7pt; min-width: 70px; }
+  td.r { padding-right: 5px; }
   tr, .overview, .profile, ul.findings li { break-inside: avoid; }
   thead { display: table-header-group; }
   thead th, .use { -webkit-print-color-adjust: exact; print-color-adjust: exact; }

@@ -27,7 +27,7 @@ def vertebra_table(findings: Sequence[Finding]) -> str:
     head = (
         '<tr><th rowspan="2">Level</th><th rowspan="2">Grade</th><th rowspan="2">Score<br>(90 %)</th>'
         '<th rowspan="2">Deformity</th><th colspan="3">Height (mm)</th><th colspan="3">Loss (%)</th>'
-        '<th rowspan="2">Trabecular<br>HU</th><th rowspan="2">Flags</th><th rowspan="2">Method</th></tr><tr>'
+        '<th rowspan="2" class="r">Trabecular<br>HU</th><th rowspan="2">Flags</th><th rowspan="2">Method</th></tr><tr>'
         + 2 * "".join(f'<th title="{position}">{position[:3].capitalize()}.</th>' for position in POSITIONS)
         + "</tr>"
     )

@@ -1,0 +1,8 @@
+"""Tests import their own helpers as ``rendering.*`` from this folder."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
