@@ -118,7 +118,7 @@ def _deformities(findings: Sequence[Finding]) -> str:
 def _sentences(findings: Sequence[Finding]) -> str:
     items = "".join(
         f'<li><span class="swatch" style="background:{escape(color_of(finding).color)}"></span>'
-        f"{escape(sentence(finding))}</li>"
+        f"{escape(sentence(finding)).replace(' %', '&nbsp;%')}</li>"
         for finding in findings
     )
     return f'<ul class="findings">{items}</ul>'

@@ -62,7 +62,7 @@ footer { margin-top: 36px; }
   .tiles span.what { font-size: 7.5pt; }
   .wide { overflow: visible; }
   .overview { flex-wrap: nowrap; gap: 14px; }
-  .overview svg { max-height: 152mm; width: auto; min-width: 0; flex: 0 1 auto; }
+  .overview svg { max-height: 165mm; width: auto; min-width: 0; flex: 0 1 auto; }
   .overview aside { flex: 1 0 125px; }
   .strip { grid-template-columns: repeat(5, minmax(0, 1fr)); gap: 12px 10px; }
   figcaption { font-size: 8.5pt; }

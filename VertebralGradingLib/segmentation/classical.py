@@ -190,6 +190,16 @@ def _slope(sheet: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[n
     return fit[1:]
 
 
+def _bounding_box(used: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Smallest box around what is used, one wider on every side."""
+    bounds = []
+    for axis in (1, 0):
+        places = np.flatnonzero(used.any(axis=axis))
+        low, high = (places[0], places[-1]) if len(places) else (0, used.shape[1 - axis] - 1)
+        bounds.append(slice(max(int(low) - 1, 0), int(high) + 2))
+    return bounds[0], bounds[1]
+
+
 class _Search:
     """One pass over one block."""
 
@@ -290,7 +300,9 @@ class _Search:
         beyond = np.clip((heights - expected - _SEED_ERROR_MM) / 2.0, 0, None)
         partner = facing_edge(cost)
         cost = (cost + 0.05 * offset**2 + 0.3 * beyond + 0.8 * partner) * footprint[..., None]
-        choice, _ = best_surface(cost.astype(np.float32))
+        box = _bounding_box(footprint > 0)  # what lies outside costs nothing and decides nothing
+        choice = np.zeros(footprint.shape, dtype=np.intp)
+        choice[box] = best_surface(np.ascontiguousarray(cost[box], dtype=np.float32))[0]
         where, drop = half_maximum(profile, choice, STEP_MM[0])
         weight = footprint * np.clip(drop, 5.0, 300.0)
         raw = np.interp(where, np.arange(len(heights)), heights)
