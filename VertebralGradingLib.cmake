@@ -3,25 +3,50 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/__init__.py
   VertebralGradingLib/_version.py
   VertebralGradingLib/anatomy.py
+  VertebralGradingLib/cli.py
   VertebralGradingLib/curve.py
   VertebralGradingLib/defects.py
+  VertebralGradingLib/demo.py
   VertebralGradingLib/density.py
   VertebralGradingLib/errors.py
+  VertebralGradingLib/files.py
   VertebralGradingLib/findings.py
   VertebralGradingLib/genant.py
   VertebralGradingLib/image_io.py
+  VertebralGradingLib/methods.py
+  VertebralGradingLib/morphometric.py
   VertebralGradingLib/morphometry.py
   VertebralGradingLib/naming.py
   VertebralGradingLib/norms.py
+  VertebralGradingLib/pictures.py
+  VertebralGradingLib/pipeline.py
   VertebralGradingLib/points.py
   VertebralGradingLib/reference.py
   VertebralGradingLib/reformation.py
+  VertebralGradingLib/report/__init__.py
+  VertebralGradingLib/report/canvas.py
+  VertebralGradingLib/report/colors.py
+  VertebralGradingLib/report/csv_table.py
+  VertebralGradingLib/report/html.py
+  VertebralGradingLib/report/marks.py
+  VertebralGradingLib/report/overview.py
+  VertebralGradingLib/report/patches.py
+  VertebralGradingLib/report/privacy.py
+  VertebralGradingLib/report/profile.py
+  VertebralGradingLib/report/sentences.py
+  VertebralGradingLib/report/style.py
+  VertebralGradingLib/report/svg.py
+  VertebralGradingLib/report/tables.py
+  VertebralGradingLib/report/values.py
+  VertebralGradingLib/report/write.py
   VertebralGradingLib/resources.py
   VertebralGradingLib/sampling.py
   VertebralGradingLib/segmentation/__init__.py
   VertebralGradingLib/segmentation/body.py
   VertebralGradingLib/segmentation/classical.py
+  VertebralGradingLib/segmentation/edges.py
   VertebralGradingLib/segmentation/labels.py
+  VertebralGradingLib/segmentation/separate.py
   VertebralGradingLib/segmentation/surfaces.py
   VertebralGradingLib/sheets.py
   VertebralGradingLib/spine.py
@@ -29,6 +54,8 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/volume.py
   )
 set(VertebralGradingLib_RESOURCES
+  Resources/colors/grades.json
   Resources/norms/SOURCES.md
   Resources/norms/vertebral_heights.csv
+  Resources/schema/findings.schema.json
   )

@@ -59,3 +59,9 @@ def color_of_grade(grade: int | None) -> GradeColor:
 def color_of(finding: Finding) -> GradeColor:
     """The colour of a finding."""
     return color_of_grade(finding.grade if finding.gradable else None)
+
+
+def caption(finding: Finding) -> str:
+    """The grade of a finding in words; "reader decides" where an exclusion is suggested instead of a grade."""
+    undecided = finding.suggested_exclusion and not finding.gradable
+    return "reader decides" if undecided else color_of(finding).caption

@@ -94,8 +94,10 @@ def _tiles(report: Report) -> str:
     summary = report.summary
     assessed, total = summary["n_assessed"], len(report.findings)
     worst, index = summary["worst_grade"], summary["spinal_deformity_index"]
+    undecided = sum(bool(finding.suggested_exclusion) for finding in report.findings)
+    rest = f"; {undecided} for the reader to decide" if undecided else ""
     tiles = [
-        ("worst grade", grade_cell(color_of_grade(worst)) if assessed else MISSING),
+        (f"worst grade{rest}", grade_cell(color_of_grade(worst)) if assessed else MISSING),
         ("vertebrae of grade 2 or more", str(summary["n_grade2_or_more"]) if assessed else MISSING),
         ("spinal deformity index", MISSING if index is None else str(index)),
         ("vertebrae assessed", f"{assessed} of {total}"),
@@ -108,11 +110,13 @@ def _tiles(report: Report) -> str:
 
 
 def _deformities(findings: Sequence[Finding]) -> str:
-    shown = [f for f in findings if f.gradable and (f.grade or (f.grade is not None and f.suggested_exclusion))]
-    if shown:
+    """Every vertebra of grade 1 or more, and those where heights give a grade but an exclusion is suggested."""
+    graded = [finding for finding in findings if finding.gradable and finding.grade is not None]
+    shown = [f for f in findings if f.suggested_exclusion or (f.gradable and f.grade)]
+    if any(finding.grade for finding in graded):
         return _sentences(shown)
-    assessed = any(finding.gradable and finding.grade is not None for finding in findings)
-    return f"<p>{'No deformity of grade 1 or more was found.' if assessed else 'No vertebra was assessed.'}</p>"
+    text = "No deformity of grade 1 or more among the assessed vertebrae." if graded else "No vertebra was assessed."
+    return f"<p>{text}</p>{_sentences(shown) if shown else ''}"
 
 
 def _sentences(findings: Sequence[Finding]) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from VertebralGradingLib.findings import Finding
 from VertebralGradingLib.pictures import Overview
-from VertebralGradingLib.report.colors import GradeColor, color_of
+from VertebralGradingLib.report.colors import GradeColor, caption, color_of
 
 CONTOUR = (0, 2, 4, 5, 3, 1)
 """Order of the six points around a body."""
@@ -22,7 +22,8 @@ class Mark:
 
     Attributes:
         level: its name.
-        color: colour and words of its grade.
+        color: colour of its grade.
+        caption: its grade in words, or that the reader decides.
         center: (2,) body centre.
         points: (6, 2) in the order of a finding's points, or (0, 2).
         front: (2,) where its caption's leader line ends: the anterior wall, or the centre.
@@ -30,6 +31,7 @@ class Mark:
 
     level: str
     color: GradeColor
+    caption: str
     center: NDArray[np.float64]
     points: NDArray[np.float64]
     front: NDArray[np.float64]
@@ -65,7 +67,7 @@ def marks(findings: Sequence[Finding], overview: Overview) -> list[Mark]:
         else:
             pixels = overview.project(points)[:, ::-1]
             front = pixels[:2].mean(0)
-        found.append(Mark(finding.level, color_of(finding), middle[0, ::-1], pixels, front))
+        found.append(Mark(finding.level, color_of(finding), caption(finding), middle[0, ::-1], pixels, front))
     return found
 
 

@@ -48,7 +48,7 @@ def overview_svg(overview: Overview, gray: NDArray[np.uint8], findings: Sequence
         parts += [
             svg.text(0, y + 4.5, mark.level, 13, font_weight=700),
             svg.rect(40, y - 5.5, 11, 11, rx=2, fill=mark.color.color, stroke=svg.INK, stroke_width=0.6),
-            svg.text(57, y + 4.5, mark.color.caption, 12.5),
+            svg.text(57, y + 4.5, mark.caption, 12.5),
         ]
     parts += [
         svg.halo_text(_MARGIN + 8, 20, "A", 15, font_weight=700),
@@ -118,7 +118,7 @@ def overview_png(overview: Overview, gray: NDArray[np.uint8], findings: Sequence
         canvas.text(20, y + 9, mark.level, 26, bold=True)
         canvas.rectangle((91, y - 12), (115, y + 12), (31, 35, 40))
         canvas.rectangle((93, y - 10), (113, y + 10), mark.color.rgb)
-        canvas.text(124, y + 8, mark.color.caption, 23)
+        canvas.text(124, y + 8, mark.caption, 23)
     canvas.halo_text(margin + 14, head + 34, "A", 30)
     canvas.halo_text(margin + width - 14, head + 34, "P", 30, "end")
     _draw_scale(canvas, margin + width - 20, head + height - 22)

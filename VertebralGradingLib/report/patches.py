@@ -13,7 +13,7 @@ from VertebralGradingLib.pictures import label_picture, to_gray
 from VertebralGradingLib.reformation import Grid, rigid_grid
 from VertebralGradingLib.report import svg
 from VertebralGradingLib.report.canvas import encode_png
-from VertebralGradingLib.report.colors import color_of
+from VertebralGradingLib.report.colors import caption, color_of
 from VertebralGradingLib.report.marks import center, six_points
 from VertebralGradingLib.report.sentences import exclusion_text
 from VertebralGradingLib.report.values import fixed
@@ -65,7 +65,7 @@ def _card(finding: Finding, volume: Volume, spine: Spine | None, is_mask: bool) 
     return (
         f"<figure>{patch_svg(finding, volume, spine, is_mask)}<figcaption>"
         f'<span class="swatch" style="background:{html.escape(color.color)}"></span>'
-        f"<b>{html.escape(finding.level)}</b> {html.escape(color.caption)}{below}</figcaption></figure>"
+        f"<b>{html.escape(finding.level)}</b> {html.escape(caption(finding))}{below}</figcaption></figure>"
     )
 
 

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from VertebralGradingLib.findings import POSITIONS, Finding, Report
 from VertebralGradingLib.genant import GRADE_NAMES, grade_of_loss
-from VertebralGradingLib.report.values import at_position, number, pair, percent, reason_text, span
+from VertebralGradingLib.report.values import (
+    at_position,
+    fixed,
+    number,
+    pair,
+    percent,
+    quantity,
+    reason_text,
+    span,
+)
 
 SCHMORL = "schmorl_node"
 _EXCLUSION_TEXT = {SCHMORL: "Schmorl node"}
@@ -15,6 +24,8 @@ def sentence(finding: Finding) -> str:
 
     The bracket is the 90 % interval of the loss at that position, in per cent.
     """
+    if finding.suggested_exclusion and not finding.gradable:
+        return f"{finding.level}: not graded.{_exclusion(finding)}"
     if not finding.gradable or finding.grade is None:
         return f"{finding.level}: not assessed: {reason_text(finding)}."
     text = _deformity(finding) if finding.grade >= 1 else _no_deformity(finding)
@@ -27,6 +38,9 @@ def summary_sentence(report: Report) -> str:
     count = summary["n_assessed"]
     left_out = [item["level"] for item in summary["not_assessed"]]
     missing = f"{len(left_out)} not assessed ({', '.join(left_out)})" if left_out else ""
+    open_ones = [finding.level for finding in report.findings if finding.suggested_exclusion]
+    if open_ones:
+        missing = "; ".join(part for part in (missing, f"for the reader to decide: {', '.join(open_ones)}") if part)
     if not count:
         return f"No vertebra was assessed; {missing}." if missing else "No vertebra was assessed."
     worst = summary["worst_grade"]
@@ -96,10 +110,22 @@ def _exclusion(finding: Finding) -> str:
     grade = evidence.grade if evidence is not None else None
     if grade is None and loss is not None:
         grade = grade_of_loss(loss[1])
-    text = f" Suggested exclusion: {exclusion_text(finding.suggested_exclusion)}."
+    where = "; ".join(_defects(finding))
+    text = f" Suggested exclusion: {exclusion_text(finding.suggested_exclusion)}{f' ({where})' if where else ''}."
     if grade is None:
         return f"{text} The reader decides."
     alone = f" Heights alone would give grade {grade}"
     if loss is not None and loss[1] > 0:
         alone += f": {_loss_text(finding, *loss)}"
     return f"{text}{alone}; the reader decides."
+
+
+def _defects(finding: Finding) -> list[str]:
+    """Place and size of each focal endplate defect."""
+    found = quantity(finding, "defects")
+    texts = []
+    for defect in found if isinstance(found, (list, tuple)) else ():
+        if isinstance(defect, dict):
+            ap, lr, depth = (fixed(defect.get(name), 0) for name in ("extent_ap_mm", "extent_lr_mm", "depth_mm"))
+            texts.append(f"{defect.get('endplate', 'an')} endplate, {ap} mm AP x {lr} mm LR, {depth} mm deep")
+    return texts

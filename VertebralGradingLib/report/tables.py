@@ -6,7 +6,7 @@ import html
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from VertebralGradingLib.findings import POSITIONS, Finding, Report
+from VertebralGradingLib.findings import FLAG_TEXT, POSITIONS, Finding, Report
 from VertebralGradingLib.report.colors import GradeColor, color_of, color_of_grade
 from VertebralGradingLib.report.sentences import exclusion_text
 from VertebralGradingLib.report.values import MISSING, fixed, flag_text, number, percent, quantity, span
@@ -135,4 +135,4 @@ def _plain(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         by = " × " if len(value) == 3 and all(number(item) is not None for item in value) else ", "
         return by.join(_plain(item) for item in value) or MISSING
-    return str(value)
+    return FLAG_TEXT.get(str(value), str(value))
