@@ -47,6 +47,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/segmentation/edges.py
   VertebralGradingLib/segmentation/labels.py
   VertebralGradingLib/segmentation/separate.py
+  VertebralGradingLib/segmentation/size.py
   VertebralGradingLib/segmentation/surfaces.py
   VertebralGradingLib/sheets.py
   VertebralGradingLib/spine.py

@@ -22,6 +22,7 @@ _BLOCKING = {
     "far_off_curve": "centroid far off the spine's curve",
     "cut_by_volume_edge": "cut by the edge of the volume",
     "implant_or_cement": "metal or cement in or near the body",
+    "low_confidence_mask": "the body's edges were not found with confidence",
     "implausible_heights": "heights do not fit any vertebra of this spine",
 }
 

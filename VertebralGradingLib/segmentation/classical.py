@@ -20,6 +20,7 @@ from VertebralGradingLib.reformation import Grid
 from VertebralGradingLib.sampling import sample
 from VertebralGradingLib.segmentation.body import SHAPE, STEP_MM, BodyMask, body_grid
 from VertebralGradingLib.segmentation.edges import drop_cost, facing_edge, half_maximum, outward_drop
+from VertebralGradingLib.segmentation.size import Size, expected_size
 from VertebralGradingLib.segmentation.surfaces import best_surface, quadratic_fit, smooth_sheet
 from VertebralGradingLib.volume import Volume
 
@@ -33,7 +34,12 @@ _STIFF = ((0.0, 0.06, 0.25, 0.6), 1.2)
 _HORN_MM = 2.5
 """How far the body's corners reach behind the middle of its back wall; beyond lies the pedicle."""
 _SETTLED_MM = 0.7
-LOW_CONFIDENCE = 0.3
+_MOST_PASSES = 4
+_SURE = 0.7
+_RETRY_MM = (4.0, -4.0)
+_LEAST_SHARE = 0.8
+"""A second try that finds a smaller thing has more likely found a disc."""
+LOW_CONFIDENCE = 0.5
 """Below this a body's edges are called uncertain."""
 _LIP_MM = 1.0
 """How far a rim may stand out of the endplate's smooth surface; beyond begins a bridge to the next body."""
@@ -42,39 +48,16 @@ _SEED_ERROR_MM = 6.0
 _CENTER = (np.array(SHAPE) - 1) / 2
 
 
-@dataclass(frozen=True)
-class Size:
-    """What the seeds say about a body's size (mm): distance to both endplates, radius front to back and sideways."""
-
-    up: float
-    down: float
-    radius_ap: float
-    radius_lr: float
-
-
-def expected_size(spacing_up: float | None, spacing_down: float | None) -> Size:
-    """Rough size of a body from the distance to its neighbours' centroids.
-
-    A body takes about 0.80 of the step between centroids, the disc the rest. Without neighbours that of L1 is taken.
-    """
-    known = [step for step in (spacing_up, spacing_down) if step is not None]
-    mean = float(np.mean(known)) if known else 33.0
-    up = spacing_up if spacing_up is not None else mean
-    down = spacing_down if spacing_down is not None else mean
-    radius = float(np.clip(0.42 * mean + 3.5, 10.0, 17.5))
-    width = radius * float(np.clip(1.02 + 0.018 * (mean - 20.0), 1.0, 1.4))
-    return Size(0.41 * up, 0.41 * down, radius, width)
-
-
 def find_body_classical(
     ct: Volume,
     center: NDArray[np.float64],
     axes: NDArray[np.float64],
     spacing_up: float | None,
     spacing_down: float | None,
-    most_passes: int = 4,
 ) -> BodyMask:
     """Find the body around a centroid.
+
+    A doubtful result is tried again from seeds a little higher and lower, and the surest one is taken.
 
     Args:
         ct: HU.
@@ -82,20 +65,33 @@ def find_body_classical(
         axes: (3, 3) columns right, anterior, up from the curve.
         spacing_up: distance to the next centroid above (mm), None at the end of a chain.
         spacing_down: the same below.
-        most_passes: the search is repeated in the frame it found until the height stays, at least once.
 
     Returns:
         The body with its confidence; never an error: a poor result has a low confidence.
     """
     size = expected_size(spacing_up, spacing_down)
-    place, frame, heights = center, axes, []
+    best = _from_seed(ct, center, center, axes, size)
+    for shift in _RETRY_MM:
+        if best.confidence >= _SURE:
+            break
+        other = _from_seed(ct, center, center + shift * axes[:, 2], axes, size)
+        if other.confidence > best.confidence and other.volume_mm3 > _LEAST_SHARE * best.volume_mm3:
+            best = other
+    return best
+
+
+def _from_seed(
+    ct: Volume, center: NDArray[np.float64], seed: NDArray[np.float64], axes: NDArray[np.float64], size: Size
+) -> BodyMask:
+    """Search around one seed, again in the frame it found until the height stays; ``center`` is the given centroid."""
+    place, frame, heights = seed, axes, []
     known_radius = None
     while True:
         grid = body_grid(place, frame)
         result = _Search(sample(ct, grid.points()), size, known_radius).run()
         heights.append(result.height)
         settled = len(heights) > 1 and abs(heights[-1] - heights[-2]) < _SETTLED_MM
-        if settled or len(heights) == most_passes:
+        if settled or len(heights) == _MOST_PASSES:
             break
         known_radius = result.radius_mid
         place, frame = result.refined_frame(grid, frame)
@@ -115,7 +111,7 @@ def _confidence(found: _Found, change_mm: float, moved_mm: float) -> float:
     endplates, heights that changed from pass to pass, or a body far from the seed; seeds placed by eye did not.
     """
     strength = np.clip((found.strength - 0.30) / 0.20, 0, 1)
-    smooth = np.clip((1.8 - found.roughness) / 0.8, 0, 1)
+    smooth = np.clip((1.6 - found.roughness) / 0.5, 0, 1)
     stable = np.clip((3.0 - change_mm) / 2.0, 0, 1)
     near = np.clip((14.0 - moved_mm) / 6.0, 0, 1)
     bone = np.clip((45.0 - found.hollow_hu) / 25.0, 0, 1)

@@ -20,7 +20,9 @@ MIN_DISC_MM = 1.0
 
 
 def separate(upper: BodyMask, lower: BodyMask) -> tuple[BodyMask, BodyMask]:
-    """Take from two neighbouring bodies what both claim, half each, and leave a thin disc between them.
+    """Take from two neighbouring bodies what both claim and leave a thin disc between them.
+
+    Each gives half; a body that was found with less than half the other's confidence gives all.
 
     Args:
         upper: the cranial body.
@@ -29,21 +31,24 @@ def separate(upper: BodyMask, lower: BodyMask) -> tuple[BodyMask, BodyMask]:
     Returns:
         The two bodies without overlap; themselves when there was none.
     """
-    cut_upper = _cut(upper, lower, from_below=True)
-    cut_lower = _cut(lower, upper, from_below=False)
+    share = 0.5
+    if min(upper.confidence, lower.confidence) < 0.5 * max(upper.confidence, lower.confidence):
+        share = 1.0 if upper.confidence < lower.confidence else 0.0
+    cut_upper = _cut(upper, lower, share, from_below=True)
+    cut_lower = _cut(lower, upper, 1.0 - share, from_below=False)
     return cut_upper, cut_lower
 
 
-def _cut(body: BodyMask, other: BodyMask, from_below: bool) -> BodyMask:
+def _cut(body: BodyMask, other: BodyMask, share: float, from_below: bool) -> BodyMask:
     affine = other.grid.affine
-    if affine is None or np.linalg.norm(body.centroid() - other.centroid()) > 60.0:
+    if share == 0 or affine is None or np.linalg.norm(body.centroid() - other.centroid()) > 60.0:
         return body
     theirs = sample(Volume(other.occupancy, affine), body.grid.points(), fill=0.0)
     shared = (theirs >= 0.5) & (body.occupancy >= 0.5)
     depth = shared.sum(axis=0) * STEP_MM[0]
     if depth.max() < STEP_MM[0]:
         return body
-    loss = np.where(depth > 0, depth / 2 + MIN_DISC_MM / 2, 0.0)
+    loss = np.where(depth > 0, depth * share + MIN_DISC_MM / 2, 0.0)
     edge = _edge_row(body.occupancy, from_below)
     row = np.arange(SHAPE[0])[:, None, None]
     sign = 1.0 if from_below else -1.0
