@@ -74,6 +74,7 @@ def grade(
 def demo(out: _OutDir = Path("demo-output")) -> None:
     """Grade a small synthetic CT with one wedge-shaped vertebra (L1)."""
     from VertebralGradingLib.demo import LEVELS, WEDGE_LOSS, WEDGED, write_demo_case
+    from VertebralGradingLib.morphometry import INSET
 
     with _writing():
         ct, centroids = write_demo_case(out)
@@ -81,7 +82,8 @@ def demo(out: _OutDir = Path("demo-output")) -> None:
     worst = max(report.findings, key=lambda finding: finding.score or 0.0)
     loss = worst.height_loss.get("anterior", 0.0)
     _out.print(
-        f"Made {LEVELS[0]}-{LEVELS[-1]} with {WEDGED} {100 * WEDGE_LOSS:.0f} % lower in front; "
+        f"Made {LEVELS[0]}-{LEVELS[-1]} with {WEDGED} {100 * WEDGE_LOSS:.0f} % lower at its front edge "
+        f"({100 * WEDGE_LOSS * (1 - INSET):.0f} % where heights are measured); "
         f"measured {worst.level} {100 * loss:.0f} % lower."
     )
 
