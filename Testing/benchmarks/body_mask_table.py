@@ -77,7 +77,12 @@ def _cases() -> list[tuple[str, str, str, dict[str, Volume]]]:
     part = read_labels(DATA / "tptbox-l3/sub-ct_seg-subreg_label-22_msk.nii.gz")
     tptbox = {"L3": Volume(((vert.array == 22) & np.isin(part.array, (49, 50))).astype(np.uint8), vert.affine)}
     return [
-        ("totalseg-example", "totalseg-example/example_ct.nii.gz", "totalseg-example/example_bodies.mrk.json", totalseg),
+        (
+            "totalseg-example",
+            "totalseg-example/example_ct.nii.gz",
+            "totalseg-example/example_bodies.mrk.json",
+            totalseg,
+        ),
         ("tptbox-l3", "tptbox-l3/sub-ct_label-22_ct.nii.gz", "tptbox-l3/sub-ct_bodies.mrk.json", tptbox),
     ]
 
@@ -85,7 +90,9 @@ def _cases() -> list[tuple[str, str, str, dict[str, Volume]]]:
 def _centroids() -> None:
     print("\nbody centroids from a whole-vertebra mask against VerSe's ctd (verse004)")
     mask = read_labels(DATA / "verse004/sub-verse004_seg-vert_msk.nii.gz")
-    truth = {p.level: np.array(p.position) for p in read_points(DATA / "verse004/sub-verse004_seg-subreg_ctd.json", mask)}
+    truth = {
+        p.level: np.array(p.position) for p in read_points(DATA / "verse004/sub-verse004_seg-subreg_ctd.json", mask)
+    }
     errors = {}
     for point in centroids_from_labels(interpret(mask)):
         if point.level in truth:
