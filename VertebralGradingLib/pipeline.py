@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ def grade(
     mask: VertebraLabels | None = None,
     methods: Sequence[str] = ("morphometry",),
     progress: Progress | None = None,
+    on_finding: Callable[[Finding], None] | None = None,
 ) -> Report:
     """Grade every thoracic and lumbar vertebra of a spine.
 
@@ -41,7 +42,8 @@ def grade(
         spine: ordered centroids.
         mask: vertebra labels, or None to find the bodies on the CT.
         methods: names out of :data:`methods.METHODS`; the first is the primary one.
-        progress: called with (done, total, level).
+        progress: see :data:`study.Progress`; a stopped run reports what was finished.
+        on_finding: called with a provisional finding after each vertebra; the reference it is graded by still grows.
 
     Raises:
         InputError: neither CT nor mask, or an image that is no CT.
@@ -51,10 +53,14 @@ def grade(
     started = time.perf_counter()
     graders = [method_table.load(name) for name in methods]
     _check(ct, spine, mask)
-    study = prepare(ct, spine, mask, progress)
+
+    def tell(partial: Study) -> None:
+        if on_finding is not None:
+            on_finding(_findings(partial, graders)[-1])
+
+    study = prepare(ct, spine, mask, progress, tell)
     prepared = time.perf_counter()
-    evidence = {grader.name: grader.grade(study) for grader in graders}
-    findings = [_finding(item, evidence, methods) for item in study.vertebrae]
+    findings = _findings(study, graders)
     times = {"bodies_s": prepared - started, "methods_s": time.perf_counter() - prepared}
     return Report(_describe(study), tuple(findings), _provenance(methods, times))
 
@@ -92,6 +98,12 @@ def _check(ct: Volume | None, spine: Spine, mask: VertebraLabels | None) -> None
         )
     if ct is not None:
         check_hounsfield(ct, spine.centers[inside])
+
+
+def _findings(study: Study, graders: Sequence[method_table.GradingMethod]) -> list[Finding]:
+    """Let every method judge the study, and join what they say about each vertebra."""
+    evidence = {grader.name: grader.grade(study) for grader in graders}
+    return [_finding(item, evidence, list(evidence)) for item in study.vertebrae]
 
 
 def _finding(item: MeasuredVertebra, evidence: dict[str, dict[str, Evidence]], methods: Sequence[str]) -> Finding:
@@ -162,6 +174,7 @@ def _describe(study: Study) -> dict[str, Any]:
         "spacing_mm": [round(float(v), 4) for v in volume.spacing],
         "levels_named": all(v.known for v in study.spine.vertebrae),
         "mask_given": study.labels is not None,
+        "complete": study.complete,
         "flags": [*study.spine.flags, *volume.notes],
     }
 

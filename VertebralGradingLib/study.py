@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +19,8 @@ from VertebralGradingLib.volume import Volume
 THICK_SLICES_MM = 4.0
 """From here on one slice is more than the 5 % of height that grade 1 is wide."""
 
-Progress = Callable[[int, int, str], None]
+Progress = Callable[[int, int, str], bool | None]
+"""Called with (done, total, level) before each vertebra and once at the end; returning False stops."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,16 +45,22 @@ class Study:
         spine: ordered centroids; axial rotation from the arch where a mask shows it.
         labels: the given mask, or None.
         vertebrae: gradable vertebrae, cranial to caudal.
+        complete: False while vertebrae are still to come, or when the run was stopped.
     """
 
     ct: Volume | None
     spine: Spine
     labels: VertebraLabels | None
     vertebrae: tuple[MeasuredVertebra, ...] = field(default=())
+    complete: bool = True
 
 
 def prepare(
-    ct: Volume | None, spine: Spine, labels: VertebraLabels | None = None, progress: Progress | None = None
+    ct: Volume | None,
+    spine: Spine,
+    labels: VertebraLabels | None = None,
+    progress: Progress | None = None,
+    on_measured: Callable[[Study], None] | None = None,
 ) -> Study:
     """Find and measure the body of every gradable vertebra.
 
@@ -62,7 +68,8 @@ def prepare(
         ct: HU, or None.
         spine: ordered centroids.
         labels: vertebra mask, or None.
-        progress: called with (done, total, level) before each vertebra and once at the end.
+        progress: see :data:`Progress`; a stopped run returns what was measured so far.
+        on_measured: called after each vertebra with the study as far as it is.
 
     Raises:
         InputError: neither CT nor mask.
@@ -71,17 +78,32 @@ def prepare(
     volume = ct if ct is not None else labels.volume if labels is not None else None
     if volume is None:
         raise InputError("There is neither a CT nor a mask.", "Give a CT, a mask, or both.")
-    found: list[_Found] = []
+    last: _Found | None = None
+    hints: dict[str, NDArray[np.float64]] = {}
+    measured: list[MeasuredVertebra] = []
+
+    def finish(one: _Found) -> None:
+        measured.append(_measure_one(ct, one, volume))
+        if on_measured is not None:
+            on_measured(Study(ct, spine, labels, tuple(measured), complete=False))
+
+    complete = True
     for number, vertebra in enumerate(chosen):
-        if progress is not None:
-            progress(number, len(chosen), vertebra.level)
-        found.append(_find_one(ct, spine, vertebra, labels, volume))
-    _separate_neighbours(found)
-    hints = {one.vertebra.level: one.arch for one in found if one.arch is not None}
-    measured = tuple(_measure_one(ct, one, volume) for one in found)
-    if progress is not None:
+        if progress is not None and progress(number, len(chosen), vertebra.level) is False:
+            complete = False
+            break
+        one = _find_one(ct, spine, vertebra, labels, volume)
+        if one.arch is not None:
+            hints[vertebra.level] = one.arch
+        if last is not None:
+            _part(last, one)
+            finish(last)
+        last = one
+    if last is not None:
+        finish(last)
+    if progress is not None and complete:
         progress(len(chosen), len(chosen), "")
-    return Study(ct, spine.with_anterior(hints), labels, measured)
+    return Study(ct, spine.with_anterior(hints), labels, tuple(measured), complete)
 
 
 @dataclass(eq=False)
@@ -108,13 +130,12 @@ def _find_one(
     return _Found(vertebra, body, arch, body.flags)
 
 
-def _separate_neighbours(found: list[_Found]) -> None:
-    """Part bodies that were found one by one where they overlap; given masks are left as they are."""
-    for upper, lower in pairwise(found):
-        if upper.body is None or lower.body is None or upper.vertebra.chain != lower.vertebra.chain:
-            continue
-        if "given" not in (upper.body.source, lower.body.source):
-            upper.body, lower.body = separate(upper.body, lower.body)
+def _part(upper: _Found, lower: _Found) -> None:
+    """Part two neighbouring bodies that were found one by one where they overlap; given masks are left as they are."""
+    if upper.body is None or lower.body is None or upper.vertebra.chain != lower.vertebra.chain:
+        return
+    if "given" not in (upper.body.source, lower.body.source):
+        upper.body, lower.body = separate(upper.body, lower.body)
 
 
 def _measure_one(ct: Volume | None, one: _Found, volume: Volume) -> MeasuredVertebra:

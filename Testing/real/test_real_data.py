@@ -140,7 +140,7 @@ def test_neighbors_of_the_schmorl_node_are_not_fractured() -> None:
 
 @pytest.mark.parametrize("source", ["mask", "rendered CT"])
 def test_expert_grades_of_verse004(source: str) -> None:
-    """Expert: L1 = 3, T11 T12 L2 L3 = 0. (T9 and T10 are graded 2 by eye, against their neighbors' look.)"""
+    """Expert: L1 = 3, T11 T12 L2 L3 = 0; T9 and T10 are graded 2 by eye, against the look of their neighbors."""
     report = _from_mask(VERSE_MASK) if source == "mask" else _from_rendered(VERSE_MASK, VERSE_POINTS)
     assert _finding(report, "L1").grade == 3
     for level in ("T11", "T12", "L2", "L3"):
