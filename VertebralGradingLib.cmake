@@ -3,6 +3,14 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/__init__.py
   VertebralGradingLib/_version.py
   VertebralGradingLib/anatomy.py
+  VertebralGradingLib/backend/__init__.py
+  VertebralGradingLib/backend/__main__.py
+  VertebralGradingLib/backend/blocking.py
+  VertebralGradingLib/backend/device.py
+  VertebralGradingLib/backend/protocol.py
+  VertebralGradingLib/backend/qprocess.py
+  VertebralGradingLib/backend/server.py
+  VertebralGradingLib/backend/session.py
   VertebralGradingLib/cli.py
   VertebralGradingLib/curve.py
   VertebralGradingLib/defects.py

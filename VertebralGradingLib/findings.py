@@ -106,6 +106,11 @@ class Finding:
         """The evidence of one method, if it has any."""
         return next((item for item in self.evidence if item.method == method), None)
 
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        plain: dict[str, Any] = _plain(asdict(self))
+        return plain
+
     def with_flags(self, flags: Iterable[str]) -> Finding:
         """A copy with more flags, each once."""
         return replace(self, flags=tuple(dict.fromkeys((*self.flags, *flags))))
@@ -145,7 +150,7 @@ class Report:
             "schema": SCHEMA,
             "research_use": RESEARCH_USE,
             "study": self.study,
-            "findings": [_plain(asdict(finding)) for finding in self.findings],
+            "findings": [finding.to_dict() for finding in self.findings],
             "summary": self.summary,
             "provenance": self.provenance,
         }

@@ -1,0 +1,123 @@
+"""What worker and client say to each other: one JSON object a line, arrays as ``.npy`` files. No transport here.
+
+Requests have ``id`` and ``type``: ``grade``, ``explain``, ``cancel`` (with ``target``), ``info``, ``shutdown``.
+Answers have the request's ``id`` and ``type``: ``ready`` (once, at start), ``progress``, ``finding`` (provisional),
+then exactly one of ``result`` or ``error``. A cancelled ``grade`` answers ``result`` with ``cancelled: true`` and the
+vertebrae that were finished.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from VertebralGradingLib.errors import InputError, VertebralGradingError
+from VertebralGradingLib.points import Point
+
+PROTOCOL = 1
+"""Version told in ``ready``; a client refuses another."""
+
+REQUESTS = ("grade", "explain", "cancel", "info", "shutdown")
+
+
+class RemoteError(VertebralGradingError):
+    """An error the worker reported, with its code, message and hint."""
+
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.code = code
+
+
+def encode(message: dict[str, Any]) -> bytes:
+    """One line of UTF-8."""
+    return (json.dumps(message, ensure_ascii=True, allow_nan=False) + "\n").encode("ascii")
+
+
+def decode(line: bytes | str) -> dict[str, Any]:
+    """One message.
+
+    Raises:
+        InputError: not a JSON object.
+    """
+    text = line.decode("utf-8", "replace") if isinstance(line, bytes) else line
+    try:
+        message = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError("A message between program and worker is not JSON.", "Restart the worker.") from error
+    if not isinstance(message, dict):
+        raise InputError("A message between program and worker is not an object.", "Restart the worker.")
+    return message
+
+
+def error_message(request_id: Any, error: BaseException) -> dict[str, Any]:
+    """The answer to a request that failed: typed errors as they are, others as ``internal``."""
+    if isinstance(error, VertebralGradingError):
+        return {"id": request_id, "type": "error", "code": error.code, "message": error.message, "hint": error.hint}
+    if isinstance(error, MemoryError):
+        return {
+            "id": request_id,
+            "type": "error",
+            "code": "memory",
+            "message": "There is not enough memory.",
+            "hint": "Close other programs or crop the CT around the spine.",
+        }
+    return {
+        "id": request_id,
+        "type": "error",
+        "code": "internal",
+        "message": f"The program failed ({type(error).__name__}).",
+        "hint": "Copy the log and report it.",
+    }
+
+
+def write_array(array: NDArray[Any], folder: Path, name: str) -> str:
+    """Store voxels (ni, nj, nk) for the other side to map; returns the file's path."""
+    path = folder / f"{name}.npy"
+    np.save(path, array)
+    return str(path)
+
+
+def volume_message(array_path: str, affine: NDArray[np.float64]) -> dict[str, Any]:
+    """A volume as a message: where its voxels are, and its (4, 4) voxel -> RAS mm affine."""
+    return {"array": array_path, "affine": np.asarray(affine, dtype=float).tolist()}
+
+
+def map_array(message: dict[str, Any]) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Voxels (memory-mapped, never copied) and affine of a volume message.
+
+    Raises:
+        InputError: the file is missing or damaged, or fields are wrong.
+    """
+    try:
+        array = np.load(message["array"], mmap_mode="r", allow_pickle=False)
+        affine = np.array(message["affine"], dtype=np.float64)
+    except (KeyError, OSError, TypeError, ValueError, EOFError) as error:
+        raise InputError(
+            "The worker cannot read the image it was sent.", "Check free space for temporary files."
+        ) from error
+    return array, affine
+
+
+def points_message(points: list[Point]) -> list[dict[str, Any]]:
+    """Centroids as a message."""
+    return [{"position": list(point.position), "level": point.level, "label": point.label} for point in points]
+
+
+def read_points_message(items: Any) -> list[Point]:
+    """Centroids from a message.
+
+    Raises:
+        InputError: wrong fields.
+    """
+    try:
+        points = []
+        for item in items:
+            x, y, z = (float(value) for value in item["position"])
+            points.append(Point((x, y, z), item.get("level"), str(item.get("label", ""))))
+        return points
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError("The worker cannot read the centroids it was sent.", "Restart the worker.") from error

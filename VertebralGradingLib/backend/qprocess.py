@@ -1,0 +1,79 @@
+"""The worker over a QProcess, for the panel: nothing blocks, answers come as signals.
+
+The process object is handed in, so that this file imports no Qt. Of a QProcess it needs ``connect``, ``start``,
+``write``, ``readAllStandardOutput``, ``readAllStandardError``, ``closeWriteChannel``, ``waitForFinished``,
+``terminate`` and ``kill``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from VertebralGradingLib.backend.session import Handlers, Session, worker_command
+
+PATIENCE_MS = 3000
+
+
+class QProcessWorker:
+    """A worker behind a QProcess.
+
+    Args:
+        process: a QProcess that is not running, its environment set (see :func:`session.worker_environment`).
+        python: interpreter to run.
+        on_log: called with each piece of the worker's stderr.
+        on_ended: called with the reason when the worker ends by itself.
+    """
+
+    def __init__(
+        self,
+        process: Any,
+        python: str,
+        on_log: Callable[[str], None] | None = None,
+        on_ended: Callable[[str], None] | None = None,
+    ) -> None:
+        self._process = process
+        self._python = python
+        self._on_log = on_log
+        self._on_ended = on_ended
+        self._stopping = False
+        self.session = Session(self._write)
+        process.connect("readyReadStandardOutput()", self._read)
+        process.connect("readyReadStandardError()", self._read_log)
+        process.connect("finished(int,QProcess::ExitStatus)", self._ended)
+
+    def start(self) -> None:
+        """Start the worker."""
+        program, *arguments = worker_command(self._python)
+        self._process.start(program, arguments)
+
+    def request(self, kind: str, handlers: Handlers, **fields: Any) -> int:
+        """Send a request; the answers come through the handlers."""
+        return self.session.request(kind, handlers, **fields)
+
+    def stop(self) -> None:
+        """End the worker: close its stdin, then terminate, then kill."""
+        self._stopping = True
+        self._process.closeWriteChannel()
+        if not self._process.waitForFinished(PATIENCE_MS):
+            self._process.terminate()
+            if not self._process.waitForFinished(PATIENCE_MS):
+                self._process.kill()
+                self._process.waitForFinished(PATIENCE_MS)
+
+    def _write(self, data: bytes) -> None:
+        self._process.write(data)
+
+    def _read(self) -> None:
+        self.session.feed(bytes(self._process.readAllStandardOutput().data()))
+
+    def _read_log(self) -> None:
+        text = bytes(self._process.readAllStandardError().data()).decode("utf-8", "replace")
+        if self._on_log is not None and text:
+            self._on_log(text)
+
+    def _ended(self, code: int, status: Any) -> None:
+        reason = f"exit code {code}"
+        self.session.lost(reason)
+        if self._on_ended is not None and not self._stopping:
+            self._on_ended(reason)

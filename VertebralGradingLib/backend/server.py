@@ -1,0 +1,182 @@
+"""The worker's side: reads requests, grades one at a time, answers as results come.
+
+File descriptor 1 is duplicated for the messages and then points at stderr, so that no library can break the protocol
+by printing. A thread of its own reads stdin: it takes cancels while a request runs, and ends the process at once when
+stdin closes, also in mid-computation, so that no worker outlives its client.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+import traceback
+from typing import IO, Any
+
+from VertebralGradingLib.backend.protocol import (
+    PROTOCOL,
+    REQUESTS,
+    decode,
+    encode,
+    error_message,
+    map_array,
+    read_points_message,
+)
+from VertebralGradingLib.errors import InputError, VertebralGradingError
+
+
+class Server:
+    """Answers requests from one stream on another.
+
+    Args:
+        output: where answers go.
+        log: where traces of unexpected errors go.
+    """
+
+    def __init__(self, output: IO[bytes], log: IO[str]) -> None:
+        self._output = output
+        self._log = log
+        self._lock = threading.Lock()
+        self._requests: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self._cancelled: set[Any] = set()
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Write one answer."""
+        with self._lock:
+            self._output.write(encode(message))
+            self._output.flush()
+
+    def receive(self, line: bytes) -> bool:
+        """Take one line of input.
+
+        Returns:
+            False when it asks to shut down.
+        """
+        if not line.strip():
+            return True
+        try:
+            request = decode(line)
+            if request.get("type") not in REQUESTS:
+                raise InputError(f"The request {request.get('type')!r} is not known.", "Update the program.")
+        except VertebralGradingError as error:
+            self.send(error_message(None, error))
+            return True
+        if request["type"] == "cancel":
+            self._cancelled.add(request.get("target"))
+            return True
+        if request["type"] == "shutdown":
+            self._requests.put(None)
+            return False
+        self._requests.put(request)
+        return True
+
+    def run(self) -> None:
+        """Answer requests in turn until told to stop."""
+        from VertebralGradingLib._version import __version__
+
+        self.send({"id": None, "type": "ready", "protocol": PROTOCOL, "version": __version__, "pid": os.getpid()})
+        while True:
+            request = self._requests.get()
+            if request is None:
+                return
+            self._answer(request)
+
+    def _answer(self, request: dict[str, Any]) -> None:
+        number = request.get("id")
+        try:
+            handler = {"grade": self._grade, "explain": self._explain, "info": self._info}[request["type"]]
+            self.send({"id": number, "type": "result", **handler(request)})
+        except BrokenPipeError:
+            raise
+        except Exception as error:  # the worker lives on; the client gets a typed answer, the log the trace
+            if not isinstance(error, VertebralGradingError):
+                traceback.print_exc(file=self._log)
+            self.send(error_message(number, error))
+        finally:
+            self._cancelled.discard(number)
+
+    def _grade(self, request: dict[str, Any]) -> dict[str, Any]:
+        from VertebralGradingLib.findings import Finding
+        from VertebralGradingLib.pipeline import grade
+
+        number = request.get("id")
+        ct, spine, mask = self._inputs(request)
+
+        def progress(done: int, total: int, level: str) -> bool:
+            self.send({"id": number, "type": "progress", "done": done, "total": total, "level": level})
+            return number not in self._cancelled
+
+        def on_finding(finding: Finding) -> None:
+            self.send({"id": number, "type": "finding", "finding": finding.to_dict()})
+
+        methods = tuple(request.get("methods") or ("morphometry",))
+        report = grade(ct, spine, mask, methods, progress, on_finding)
+        return {"cancelled": not report.study["complete"], "report": report.to_dict()}
+
+    def _explain(self, request: dict[str, Any]) -> dict[str, Any]:
+        import numpy as np
+
+        from VertebralGradingLib.pipeline import explain
+
+        ct, spine, mask = self._inputs(request)
+        answer = explain(
+            ct,
+            spine,
+            mask,
+            level=str(request.get("level")),
+            kind=str(request.get("kind", "heights")),
+            method=str(request.get("method", "morphometry")),
+        )
+        plain = {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in answer.items()}
+        return {"explanation": plain}
+
+    def _info(self, request: dict[str, Any]) -> dict[str, Any]:
+        from VertebralGradingLib._version import __version__
+        from VertebralGradingLib.backend.device import choose_device
+        from VertebralGradingLib.methods import METHODS
+
+        device, reason = choose_device(str(request.get("device", "auto")))
+        return {"version": __version__, "methods": list(METHODS), "device": device, "device_reason": reason}
+
+    def _inputs(self, request: dict[str, Any]) -> tuple[Any, Any, Any]:
+        from VertebralGradingLib.image_io import as_labels
+        from VertebralGradingLib.segmentation.labels import VertebraLabels, centroids_from_labels, interpret
+        from VertebralGradingLib.spine import build_spine
+        from VertebralGradingLib.volume import as_ct
+
+        ct = mask = None
+        if request.get("ct"):
+            ct = as_ct(*map_array(request["ct"]))
+        if request.get("mask"):
+            labels = as_labels(*map_array(request["mask"]))
+            names = request["mask"].get("names")
+            if names:
+                kind = request["mask"].get("kind", "auto")
+                mask = VertebraLabels(labels, {int(label): str(name) for label, name in names.items()}, kind)
+            else:
+                mask = interpret(labels, str(request["mask"].get("numbering", "auto")))
+        points = read_points_message(request.get("points") or [])
+        if not points and mask is not None:
+            points = centroids_from_labels(mask)
+        return ct, build_spine(points, request.get("lowest")), mask
+
+
+def main() -> None:
+    """Run the worker on this process's stdin and stdout until stdin closes."""
+    messages = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    server = Server(messages, sys.stderr)
+
+    def listen() -> None:
+        for line in iter(sys.stdin.buffer.readline, b""):
+            if not server.receive(line):
+                return
+        os._exit(0)  # the client is gone: nobody would read the answer
+
+    threading.Thread(target=listen, name="stdin", daemon=True).start()
+    try:
+        server.run()
+    except BrokenPipeError:
+        os._exit(0)
