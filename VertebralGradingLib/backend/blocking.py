@@ -138,11 +138,14 @@ class WorkerClient:
             if not self._reader.is_alive():  # all that was in the pipe has been read
                 self.session.lost(f"exit code {self.process.poll()}")
         self._current = None
-        outcome = self._outcome
-        if isinstance(outcome, VertebralGradingError):
-            raise outcome
-        assert outcome is not None  # _settle has set it before the event
-        return outcome
+        return self._result()
+
+    def _result(self) -> Message:
+        if isinstance(self._outcome, VertebralGradingError):
+            raise self._outcome
+        if self._outcome is None:
+            raise RemoteError("worker", "The worker gave no answer.", "Start a new one.")
+        return self._outcome
 
     def _settle(self, outcome: Message | VertebralGradingError) -> None:
         self._outcome = outcome
