@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import math
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +17,13 @@ from VertebralGradingLib.volume import Volume, as_ct, ras_affine
 
 _HINT = "Supported: NIfTI (.nii, .nii.gz), NRRD, MetaImage (.mha, .mhd), or a folder with one DICOM CT series."
 _MAX_SLICE_JITTER = 0.1
+_TRAILING_BYTES = 1 << 20
 
 
 def read_volume(path: str | Path, series: str | None = None) -> Volume:
     """Read a CT as int16 HU.
+
+    Voxels without a value become air and are noted, except in NIfTI, whose library turns them into 0 unseen.
 
     Args:
         path: image file, or a folder with DICOM files.
@@ -47,7 +54,9 @@ def as_labels(array: NDArray[Any], affine: NDArray[Any]) -> Volume:
     Raises:
         MaskError: values are negative, fractional, or above 65535.
     """
-    low, high = float(np.nanmin(array)), float(np.nanmax(array))
+    if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+        array = np.where(np.isnan(array), 0, array)  # a voxel without a value belongs to nothing
+    low, high = float(array.min()), float(array.max())
     if low < 0 or high > np.iinfo(np.uint16).max or not np.isfinite(high):
         raise MaskError(f"The mask's values run from {low:g} to {high:g}.", "Choose a label mask, not an image.")
     labels = array.astype(np.uint8 if high < 256 else np.uint16)
@@ -94,6 +103,8 @@ def _read_image(path: Path, series: str | None) -> tuple[Any, NDArray[np.float64
         return _read_dicom_series(path, series)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
+    if path.name.lower().endswith((".nii", ".nii.gz")):
+        _check_nifti_complete(path)
     try:
         reader.ReadImageInformation()
         _check_header(reader)
@@ -117,6 +128,51 @@ def _check_header(reader: Any) -> None:
     if min(size) < 2:
         raise InputError("The image is a single slice.", "Load the whole CT series: heights need a volume.")
     _check_modality(reader)
+
+
+def _check_nifti_complete(path: Path) -> None:
+    """Refuse a NIfTI file that was cut off: its library would silently fill the missing voxels.
+
+    Raises:
+        InputError: the file holds fewer bytes than its header says.
+    """
+    try:
+        if path.name.lower().endswith(".gz"):
+            with gzip.open(path, "rb") as file:
+                header = file.read(352)
+            with path.open("rb") as raw:
+                raw.seek(-4, 2)
+                present = struct.unpack("<I", raw.read(4))[0]  # length of the content, modulo 2**32
+        else:
+            with path.open("rb") as raw:
+                header = raw.read(352)
+            present = path.stat().st_size
+    except (OSError, EOFError, zlib.error, struct.error) as error:
+        raise InputError("The image file is damaged or cut off.", "Copy or download it again.") from error
+    if len(header) < 348 or 348 not in (struct.unpack(order + "i", header[:4])[0] for order in "<>"):
+        return  # NIfTI-2, or no NIfTI at all: the reader says so
+    order = "<" if struct.unpack("<i", header[:4])[0] == 348 else ">"
+    dims = struct.unpack(order + "8h", header[40:56])
+    bits = struct.unpack(order + "h", header[72:74])[0]
+    offset = struct.unpack(order + "f", header[108:112])[0]
+    count = math.prod(max(size, 1) for size in dims[1 : 1 + max(dims[0], 0)])
+    expected = int(offset) + count * bits // 8
+    if path.name.lower().endswith(".gz") and (present - expected) % (1 << 32) > _TRAILING_BYTES:
+        present = _unpacked_length(path)  # cut off, or packed in several pieces of which the last was read
+    if present < expected % (1 << 32) or (present < expected and not path.name.lower().endswith(".gz")):
+        raise InputError("The image file is cut off.", "Copy or download it again.")
+
+
+def _unpacked_length(path: Path) -> int:
+    """Bytes that a .gz file really unpacks to."""
+    total = 0
+    try:
+        with gzip.open(path, "rb") as file:
+            while piece := file.read(1 << 22):
+                total += len(piece)
+    except (OSError, EOFError, zlib.error):
+        return 0
+    return total
 
 
 def _check_modality(reader: Any) -> None:

@@ -86,10 +86,13 @@ class Volume:
         return np.asarray(((index >= 0) & (index <= np.array(self.shape) - 1)).all(axis=-1))
 
     def spacing_along(self, direction: NDArray[Any]) -> float:
-        """Distance between slices met when walking along a RAS direction (mm): what limits resolution there."""
+        """How far a voxel reaches along a RAS direction (mm).
+
+        That is the spacing along an axis, and the distance of slices along their normal also when they are stacked
+        askew.
+        """
         unit = np.asarray(direction, dtype=np.float64) / np.linalg.norm(direction)
-        steps = np.abs(np.linalg.inv(self.affine)[:3, :3] @ unit)
-        return float(1.0 / np.sqrt((steps**2).sum()))
+        return float(np.linalg.norm(unit @ self.affine[:3, :3]))
 
     def same_grid(self, other: Volume, tolerance_mm: float = 0.1) -> bool:
         """Whether another volume has the same voxels in the same places."""

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
-from scipy.special import erf
 
 from VertebralGradingLib.anatomy import VERSE, axis_position
 from VertebralGradingLib.points import Point
@@ -192,7 +191,7 @@ def box_spine_ct(
     shape: tuple[int, int, int],
     heights: ArrayLike | None = None,
     *,
-    oversample: tuple[int, int, int] = (2, 2, 2),
+    oversample: tuple[int, int, int] | None = None,
     noise_hu: float = 0.0,
     seed: int = 0,
     arch_label: bool = True,
@@ -205,14 +204,17 @@ def box_spine_ct(
         affine: (4, 4) voxel -> RAS mm, any.
         shape: number of voxels along i, j, k.
         heights: (n, 3) mm.
-        oversample: points averaged along each voxel axis.
+        oversample: points averaged along each voxel axis; so many that they lie at most 1 mm apart by default, the
+            field's own edges being ramps of that width.
         noise_hu: standard deviation of white noise.
         seed: of the noise.
         arch_label: whether labels hold whole vertebrae, or bodies only.
         geometry: further arguments of :func:`analytic_spine`.
     """
     spine = levels if isinstance(levels, AnalyticSpine) else analytic_spine(levels, heights, **geometry)  # type: ignore[arg-type]
-    ct = Volume(_ct_array(spine, affine, shape, oversample, noise_hu, seed), affine)
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    i, j, k = oversample or (int(n) for n in np.maximum(np.ceil(spacing - 0.1), 1.0))
+    ct = Volume(_ct_array(spine, affine, shape, (i, j, k), noise_hu, seed), affine)
     return Phantom(ct, label_volume(spine, affine, shape, arch_label), spine.points(), spine.heights, spine)
 
 
@@ -365,10 +367,11 @@ def _arch_depth(
 def _field(
     spine: AnalyticSpine, affine: NDArray[np.float64], shape: tuple[int, int, int], blur_mm: float = 0.4
 ) -> NDArray[np.float32]:
-    """HU at the points of a grid; edges are as soft as a Gaussian blur of ``blur_mm`` would make them."""
+    """HU at the points of a grid; edges are ramps, as a box blur of standard deviation ``blur_mm`` makes them."""
+    slope = np.float32(1.0 / (np.sqrt(12.0) * blur_mm))
 
     def soft(depth: NDArray[np.float32]) -> NDArray[np.float32]:
-        return (0.5 + 0.5 * erf(depth / (np.sqrt(2.0) * blur_mm))).astype(np.float32)
+        return np.clip(0.5 + slope * depth, 0.0, 1.0)
 
     image = _tissue(spine, affine, shape)
     middles = [(a + b) / 2 for a, b in zip(spine.centers, spine.centers[1:], strict=False)]
