@@ -31,7 +31,7 @@ _NUMBERS = {level: number for number, level in VERSE.items()}
 
 @dataclass(frozen=True, eq=False)
 class Pit:
-    """A focal defect of one endplate: a smooth dent that leaves the rest of the endplate as it is.
+    """A focal defect of one endplate: a dent that leaves the rest of the endplate as it is.
 
     Attributes:
         level: which vertebra.
@@ -41,6 +41,7 @@ class Pit:
         lr_mm: side-to-side extent of its opening.
         ahead_mm: its middle in front of the body's.
         right_mm: its middle to the right of the body's.
+        power: 2 for a paraboloid, more for a flat floor and steep walls.
     """
 
     level: str
@@ -50,6 +51,7 @@ class Pit:
     lr_mm: float
     ahead_mm: float = 0.0
     right_mm: float = 0.0
+    power: float = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -335,14 +337,23 @@ def _body_depth(
 ) -> NDArray[np.float32]:
     """Distance inside the body's surface, negative outside (mm)."""
     half = spine.profile(n) / 2
-    slope = np.polyval(np.polyder(half), ahead)
-    top = bottom = np.polyval(half, ahead)
+    height, slope = np.polyval(half, ahead), np.polyval(np.polyder(half), ahead)
+    edges = {side: [height, slope, np.zeros_like(right)] for side in (+1, -1)}  # height, slopes ahead and right
     for pit in spine.pits:
         if pit.level == spine.levels[n]:
-            radius = np.hypot((ahead - pit.ahead_mm) / (pit.ap_mm / 2), (right - pit.right_mm) / (pit.lr_mm / 2))
-            dent = pit.depth_mm * np.clip(1.0 - radius**4, 0.0, 1.0)
-            top, bottom = (top - dent, bottom) if pit.endplate > 0 else (top, bottom - dent)
-    vertical = np.minimum(top - up, up + bottom) / np.sqrt(1.0 + slope**2)
+            u, v = (ahead - pit.ahead_mm) / (pit.ap_mm / 2), (right - pit.right_mm) / (pit.lr_mm / 2)
+            radius = np.minimum(np.hypot(u, v), 1.0)
+            share, steep = (
+                1.0 - radius**pit.power,
+                (radius < 1.0) * pit.depth_mm * pit.power * radius ** (pit.power - 2),
+            )
+            edge = edges[pit.endplate]
+            edge[0] = edge[0] - pit.depth_mm * share
+            edge[1] = edge[1] + steep * u / (pit.ap_mm / 2)
+            edge[2] = edge[2] + steep * v / (pit.lr_mm / 2)
+    vertical = np.minimum(
+        *((edges[side][0] - side * up) / np.sqrt(1.0 + edges[side][1] ** 2 + edges[side][2] ** 2) for side in (+1, -1))
+    )
     return np.minimum(vertical, _wall_depth(ahead, right, spine.depth[n] / 2, spine.width[n] / 2))
 
 

@@ -294,7 +294,7 @@ class _Search:
         cost = drop_cost(outward_drop(profile, STEP_MM[0], 1.0))
         offset = (heights - expected) / 4.0
         beyond = np.clip((heights - expected - _SEED_ERROR_MM) / 2.0, 0, None)
-        partner = facing_edge(cost)
+        partner = facing_edge(cost) * np.clip(-2.0 * cost, 0, 1)  # a facing edge counts where there is one to face
         cost = (cost + 0.05 * offset**2 + 0.3 * beyond + 0.8 * partner) * footprint[..., None]
         box = _bounding_box(footprint > 0)  # what lies outside costs nothing and decides nothing
         choice = np.zeros(footprint.shape, dtype=np.intp)

@@ -215,12 +215,10 @@ def _behind_back_wall(occupancy: NDArray[np.float32]) -> NDArray[np.float32]:
     known = np.flatnonzero(np.isfinite(wall) & (wall < columns))
     if len(known) < 6:
         return np.zeros(SHAPE, dtype=np.float32)
-    weight = np.ones(len(known))
-    fit = np.polyfit(known, wall[known], 1)
-    for _ in range(10):
+    fit = np.array([0.0, np.percentile(wall[known], 70)])  # a pit's edge in front of the wall must not pass for it
+    for _ in range(15):
         rest = wall[known] - np.polyval(fit, known)
-        weight = 1.0 / (1.0 + (rest / 1.5) ** 2)
-        fit = np.polyfit(known, wall[known], 1, w=np.sqrt(weight))
+        fit = np.polyfit(known, wall[known], 1, w=1.0 / np.sqrt(1.0 + (rest / 1.5) ** 4))
     line = np.polyval(fit, np.arange(rows))
     wall = np.where(np.isfinite(wall), np.clip(wall, line - 3.0, line + 2.0), line)
     limit = wall[:, None] + _HORN_MM / STEP_MM[1]
