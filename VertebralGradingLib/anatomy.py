@@ -43,8 +43,8 @@ NUMBERINGS: dict[str, dict[int, str]] = {
     "totalsegmentator-v1": TOTALSEGMENTATOR_V1,
 }
 
-_NAME = re.compile(r"(?<![A-Za-z])(TH|BW|LW|HW|SW|[CTDLS])[ _-]?(\d{1,2})(?![0-9A-Za-z])", re.IGNORECASE)
-_PREFIX = {"TH": "T", "BW": "T", "D": "T", "LW": "L", "HW": "C", "SW": "S"}
+_NAME = re.compile(r"(?<![A-Za-z])(TH|[BLHS]WK?|[CTDLS])[ _]?(\d{1,2})(?![0-9A-Za-z])", re.IGNORECASE)
+_PREFIX = {"TH": "T", "D": "T", **{f"{a}W{k}": b for a, b in ("BT", "LL", "HC", "SS") for k in ("", "K")}}
 
 
 def parse_level(text: str) -> str | None:
@@ -52,7 +52,7 @@ def parse_level(text: str) -> str | None:
 
     Returns:
         The standard name ("T12"), or None when the text names no vertebra or more than one. Slicer's automatic
-        names ("F-1") and bare numbers are not names.
+        names ("F-1", and "L-1" in a list called L) and bare numbers are not names.
     """
     found = set()
     for prefix, number in _NAME.findall(text.replace("_", " ")):

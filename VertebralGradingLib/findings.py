@@ -28,6 +28,7 @@ FLAG_TEXT: dict[str, str] = {
     "cut_by_volume_edge": "cut by the edge of the volume",
     "outside_volume": "centroid outside the volume",
     "thick_slices": "slices too thick to tell grade 1",
+    "disc_below_resolution": "discs thinner than two slices: edges cannot be found without a mask",
     "implant_or_cement": "metal or cement in or near the body",
     "focal_endplate_defect": "focal endplate defect, such as a Schmorl node",
     "low_confidence_mask": "the body's edges are uncertain",

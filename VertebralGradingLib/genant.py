@@ -35,11 +35,12 @@ def grade_of_score(score: float) -> int:
     return int(min(max(math.floor(score + 0.5 + 1e-12), 0), 3))
 
 
-def deformity(losses: NDArray[Any]) -> str:
+def deformity(losses: NDArray[Any], graded: float | None = None) -> str:
     """Shape of a deformity from the three height losses.
 
     Args:
         losses: (3,) anterior, middle, posterior, fractions of the expected heights.
+        graded: the loss that was graded; the largest of anterior, middle and mean loss by default.
 
     Returns:
         "crush" when the posterior wall is lost too, else "wedge" or "biconcave", whichever is larger; "none" when
@@ -47,9 +48,10 @@ def deformity(losses: NDArray[Any]) -> str:
     """
     anterior, middle, posterior = (float(value) for value in losses)
     largest = max(anterior, middle, posterior)
-    mean = (anterior + middle + posterior) / 3
-    if max(anterior, middle, mean) < GRADE_BOUNDS[0]:
+    if graded is None:
+        graded = max(anterior, middle, (anterior + middle + posterior) / 3)
+    if graded < GRADE_BOUNDS[0]:
         return "none"
-    if posterior >= GRADE_BOUNDS[0] and posterior > 0.6 * largest:
+    if (posterior >= GRADE_BOUNDS[0] and posterior > 0.6 * largest) or max(anterior, middle) < GRADE_BOUNDS[0]:
         return "crush"
     return "wedge" if anterior >= middle else "biconcave"

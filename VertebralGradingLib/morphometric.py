@@ -14,6 +14,9 @@ from VertebralGradingLib.morphometry import heights_from_points
 from VertebralGradingLib.reference import HeightGrade, grade_heights
 from VertebralGradingLib.study import MeasuredVertebra, Study
 
+_UNTRUSTED = frozenset(
+    ("cut_by_volume_edge", "implant_or_cement", "far_off_curve", "low_confidence_mask", "disc_below_resolution")
+)
 IMPLAUSIBLE_EXCESS = 0.35
 """A height this share above its reference is an error of the mask, not a tall vertebra."""
 IMPLAUSIBLE_LOSS = 0.92
@@ -77,7 +80,7 @@ class MorphometricGrading:
 
 def _untrusted(item: MeasuredVertebra) -> bool:
     """Whether a vertebra's heights must not carry the patient's reference."""
-    return bool({"cut_by_volume_edge", "implant_or_cement", "far_off_curve", "low_confidence_mask"} & set(item.flags))
+    return bool(_UNTRUSTED & set(item.flags))
 
 
 def _graded(items: list[MeasuredVertebra], known: bool) -> dict[str, HeightGrade]:
@@ -118,7 +121,9 @@ def _evidence(item: MeasuredVertebra, result: HeightGrade, without: HeightGrade)
         "thirds_mm": {side: _named(values) for side, values in measurement.thirds_mm.items()},
         "depth_mm": measurement.depth_mm,
         "width_mm": measurement.width_mm,
+        "up_ras": measurement.sheets.axes[:, 2].tolist(),
         "axis_position": item.vertebra.axis_position,
+        "order": item.vertebra.order,
         "level_known": item.vertebra.known,
         "mask_source": measurement.body.source,
         "mask_confidence": measurement.body.confidence,
@@ -156,31 +161,38 @@ def height_quantities(result: HeightGrade) -> dict[str, Any]:
     }
 
 
-def move_points(report: Report, level: str, points_ras: NDArray[np.float64]) -> Report:
+def move_points(report: Report, level: str, points_ras: NDArray[np.float64], accept: bool = False) -> Report:
     """Recompute a whole report after a reader moved the points of one vertebra. Pure numpy, a few milliseconds.
 
     Args:
         report: findings with morphometry's evidence.
         level: which vertebra.
         points_ras: (6, 3) RAS mm in the order of :data:`morphometry.POINT_NAMES`.
+        accept: the reader has judged a vertebra that was not assessed and wants its grade; its reason and suggested
+            exclusion are cleared. Otherwise only its heights and evidence change.
 
     Raises:
-        CentroidError: the level has no morphometry, or two points coincide.
+        CentroidError: the level has no morphometry, not six points, or two of them coincide or are swapped.
     """
-    heights = heights_from_points(points_ras)
-    if not np.isfinite(heights).all() or heights.min() < 0.5:
-        raise CentroidError("An upper and a lower point coincide.", "Move the points apart.")
     targets = [finding for finding in report.findings if finding.evidence_of("morphometry") is not None]
     if level not in {finding.level for finding in targets}:
         raise CentroidError(f"{level} was not measured.", "Choose a vertebra that has heights.")
+    own = next(finding for finding in targets if finding.level == level)
+    heights = heights_from_points(points_ras, np.array(_quantities(own)["up_ras"]))
     moved = [_with_points(f, points_ras, heights) if f.level == level else f for f in targets]
-    used = [f for f in moved if f.gradable or f.level == level]
+    sound = [f for f in moved if not _UNTRUSTED & set(f.flags)] or moved
+    used = sound if own.level in {f.level for f in sound} else [*sound, next(f for f in moved if f.level == level)]
     known = all(_quantities(f)["level_known"] for f in moved)
+    place = "axis_position" if known else "order"
     table = np.array([[_quantities(f)["heights_mm"][p] for p in POSITIONS] for f in used])
     spread = np.array([[_quantities(f)["height_sd_mm"][p] for p in POSITIONS] for f in used])
-    results = grade_heights(np.array([_quantities(f)["axis_position"] for f in used]), table, spread, known)
-    changed = {f.level: _regraded(f, result, f.level == level) for f, result in zip(used, results, strict=True)}
-    return replace(report, findings=tuple(changed.get(f.level, f) for f in report.findings))
+    results = grade_heights(np.array([float(_quantities(f)[place]) for f in used]), table, spread, known)
+    changed = {
+        f.level: _regraded(f, result, f.level == level and accept) for f, result in zip(used, results, strict=True)
+    }
+    provenance = {**report.provenance, "points_moved": [*report.provenance.get("points_moved", []), level]}
+    findings = tuple(changed.get(f.level, f) for f in report.findings)
+    return replace(report, findings=findings, study=dict(report.study), provenance=provenance)
 
 
 def _quantities(finding: Finding) -> dict[str, Any]:
@@ -202,7 +214,7 @@ def _with_points(finding: Finding, points: NDArray[np.float64], heights: NDArray
     ).with_flags(["reader_points"])
 
 
-def _regraded(finding: Finding, result: HeightGrade, by_reader: bool) -> Finding:
+def _regraded(finding: Finding, result: HeightGrade, accepted: bool) -> Finding:
     evidence = tuple(
         replace(
             e,
@@ -218,8 +230,10 @@ def _regraded(finding: Finding, result: HeightGrade, by_reader: bool) -> Finding
     finding = replace(finding, evidence=evidence, height_loss=_named(result.loss))
     if finding.primary_method != "morphometry":
         return finding
-    if by_reader:  # the reader has looked at this vertebra: the reasons of the automatic reading are settled
+    if accepted:
         finding = replace(finding, gradable=True, reason="", suggested_exclusion="")
+    if not finding.gradable:
+        return finding
     return replace(
         finding,
         grade=result.grade,

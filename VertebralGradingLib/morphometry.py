@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralGradingLib.errors import MaskError
+from VertebralGradingLib.errors import CentroidError, MaskError
 from VertebralGradingLib.segmentation.body import SHAPE, STEP_MM, BodyMask
 from VertebralGradingLib.sheets import AHEAD_MM, LEFT_MM, Sheets, crossing_region, own_frame
 
@@ -25,6 +25,7 @@ INSET = 0.08
 SLAB_MM = 4.0
 """Half width of the mid-sagittal slab."""
 _WINDOW = {"anterior": (-0.02, 0.10), "middle": (-0.08, 0.08), "posterior": (-0.10, 0.02)}
+MIN_HEIGHT_MM = 0.5
 _MIN_COLUMNS = 8
 _MIN_DEPTH_MM = 8.0
 
@@ -56,10 +57,25 @@ class Measurement:
     body: BodyMask
 
 
-def heights_from_points(points_ras: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Heights (3,) in mm from six points (6, 3): the distance of each upper point from the lower one below it."""
-    points = np.asarray(points_ras, dtype=np.float64).reshape(3, 2, 3)
-    return np.linalg.norm(points[:, 0] - points[:, 1], axis=-1)
+def heights_from_points(points_ras: NDArray[np.float64], up: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Heights (3,) in mm from six points.
+
+    Args:
+        points_ras: (6, 3) RAS mm in the order of :data:`POINT_NAMES`.
+        up: (3,) the body's own axis; only what lies between the points along it is height, so that a point dragged
+            forwards does not make the body taller.
+
+    Raises:
+        CentroidError: not six finite points, or a lower point at or above its upper one.
+    """
+    points = np.asarray(points_ras, dtype=np.float64)
+    if points.shape != (6, 3) or not np.isfinite(points).all():
+        raise CentroidError("Six points with finite positions are needed.", "Place the missing ones.")
+    pairs = points.reshape(3, 2, 3)
+    heights: NDArray[np.float64] = (pairs[:, 0] - pairs[:, 1]) @ (np.asarray(up) / np.linalg.norm(up))
+    if heights.min() < MIN_HEIGHT_MM:
+        raise CentroidError("An upper and a lower point coincide or are swapped.", "Move the points apart.")
+    return heights
 
 
 def measure(body: BodyMask, slice_mm: float = 1.0) -> Measurement:
@@ -75,11 +91,11 @@ def measure(body: BodyMask, slice_mm: float = 1.0) -> Measurement:
     body, sheets = own_frame(body)
     middle, width = _lateral_extent(sheets)
     points, front, back = _six_points(body, sheets, middle, SLAB_MM)
-    heights = heights_from_points(points)
+    heights = _heights(points, sheets)
     thirds = {}
     for name, side in (("left", 1), ("right", -1)):
         try:
-            thirds[name] = heights_from_points(_six_points(body, sheets, middle + side * 0.25 * width, 0.08 * width)[0])
+            thirds[name] = _heights(_six_points(body, sheets, middle + side * 0.25 * width, 0.08 * width)[0], sheets)
         except MaskError:
             thirds[name] = np.full(3, np.nan)
     edge = np.hypot(body.edge_sd_mm, 0.10 * slice_mm)
@@ -94,7 +110,16 @@ def slab_heights(body: BodyMask, sheets: Sheets, left: float) -> NDArray[np.floa
     Raises:
         MaskError: as :func:`measure`.
     """
-    return heights_from_points(_six_points(body, sheets, left, SLAB_MM)[0])
+    return _heights(_six_points(body, sheets, left, SLAB_MM)[0], sheets)
+
+
+def _heights(points: NDArray[np.float64], sheets: Sheets) -> NDArray[np.float64]:
+    try:
+        return heights_from_points(points, sheets.axes[:, 2])
+    except CentroidError as error:
+        raise MaskError(
+            "A body mask has no height at a point.", "Check the mask or place the centroid again."
+        ) from error
 
 
 def _lateral_extent(sheets: Sheets) -> tuple[float, float]:

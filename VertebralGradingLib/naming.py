@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +52,8 @@ def order_along_spine(points: list[Point]) -> list[int]:
     """Indices from cranial to caudal.
 
     Points are put on the shortest open path through them (started from their order along the longest axis, improved
-    by 2-opt), which follows any curvature. Names decide the direction where there are two; else cranial is superior.
+    by 2-opt), which follows any curvature. Cranial is superior, unless the spine lies across that axis and names say
+    otherwise.
 
     Raises:
         CentroidError: the names' order contradicts the positions.
@@ -67,8 +68,11 @@ def order_along_spine(points: list[Point]) -> list[int]:
         path = [0]
     named = [(place, points[n].level) for place, n in enumerate(path) if points[n].level is not None]
     ranks = [rank(level) for _, level in named if level is not None]
+    steep = abs(xyz[path[0], 2] - xyz[path[-1], 2]) > 0.5 * float(np.linalg.norm(xyz[path[0]] - xyz[path[-1]]))
+    if ranks != sorted(ranks) and ranks == sorted(ranks, reverse=True) and not steep:
+        return path[::-1]  # a spine that lies across the patient's axis: only the names know its direction
     if ranks != sorted(ranks):
-        wrong = [f"{a} above {b}" for (_, a), (_, b) in itertools.pairwise(named) if rank(str(a)) > rank(str(b))]
+        wrong = [f"{a} above {b}" for (_, a), (_, b) in pairwise(named) if rank(str(a)) > rank(str(b))]
         cause = "all names run upwards" if ranks == sorted(ranks, reverse=True) else f"found {', '.join(wrong[:3])}"
         raise CentroidError(
             f"The names of the centroids contradict their positions: {cause}.",
@@ -98,6 +102,11 @@ def name_levels(points: list[Point], lowest: str | None = None) -> list[str | No
     anchors = [n for n, level in enumerate(levels) if level is not None]
     if not anchors:
         return levels
+    named = [rank(str(levels[n])) for n in anchors]
+    if any(a >= b for a, b in pairwise(named)):
+        raise CentroidError(
+            f"With the lowest point as {lowest} the names contradict each other.", "Correct the names or drop --lowest."
+        )
     first, last = anchors[0], anchors[-1]
     try:
         levels[: first + 1] = levels_from(str(levels[first]), first + 1)
@@ -110,13 +119,14 @@ def name_levels(points: list[Point], lowest: str | None = None) -> list[str | No
         )
     for n in range(last + 1, len(points)):
         levels[n] = below[n - last - 1]
-    for a, b in itertools.pairwise(anchors):
+    for a, b in pairwise(anchors):
         inside = [level for level in COMMON if rank(str(levels[a])) < rank(level) < rank(str(levels[b]))]
         if len(inside) == b - a - 1:
             levels[a + 1 : b] = inside
         elif len(inside) < b - a - 1:
             raise CentroidError(
-                f"There are {b - a - 1} points between {levels[a]} and {levels[b]}, too many.", "Check the names."
+                f"There are {b - a - 1} points between {levels[a]} and {levels[b]}, too many.",
+                "Check the names; name variants (T13, L6) yourself.",
             )
     return levels
 

@@ -1,7 +1,7 @@
 """Published heights of vertebral bodies, as one smooth curve over level for each quantity.
 
 The table is ``Resources/norms/vertebral_heights.csv``. Its cohorts are of different size, so their values are joined
-by least squares on log values with an offset for each cohort: the curve's shape is what is used.
+by least squares on log values, heights with an offset for each cohort: the curve's shape is what is used.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ SD_ANTERIOR = 0.06
 """Between people, of log(Ha/Hp): 0.05-0.08 in the two MRI series of the table."""
 SD_MIDDLE = 0.07
 """Between people, of log(Hm/max): assumed, no source."""
-SD_SIZE = 0.10
-"""Between people, of log height: 2.0 mm of 25 mm in the CT series, widened for other populations."""
+SD_SIZE = 0.15
+"""Of a patient's log size against the norms: 2.0 mm of 25 mm (0.08) between people in the CT series, and as much again
+for other populations and for how differently heights are measured."""
 _DEGREE = {"Hp": 4, "Ha/Hp": 4, "Hm/max": 0}
 _UNKNOWN_GROWTH = 0.035
 """Growth of log height per level where levels are not known: T4 to L2 of the table."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from VertebralGradingLib import methods as method_table
 from VertebralGradingLib._version import __version__
-from VertebralGradingLib.errors import CentroidError, InputError
+from VertebralGradingLib.errors import CentroidError, InputError, MethodError
 from VertebralGradingLib.findings import Evidence, Finding, Report
 from VertebralGradingLib.segmentation import VertebraLabels
 from VertebralGradingLib.spine import Spine
@@ -22,6 +22,7 @@ _BLOCKING = {
     "far_off_curve": "centroid far off the spine's curve",
     "cut_by_volume_edge": "cut by the edge of the volume",
     "implant_or_cement": "metal or cement in or near the body",
+    "disc_below_resolution": "slices too thick to find this body's edges; give a mask",
     "low_confidence_mask": "the body's edges were not found with confidence",
     "implausible_heights": "heights do not fit any vertebra of this spine",
 }
@@ -47,10 +48,12 @@ def grade(
 
     Raises:
         InputError: neither CT nor mask, or an image that is no CT.
-        CentroidError: no centroid lies in the image.
-        MethodError: an unknown method.
+        CentroidError: no centroid lies in the image, or none marks a thoracic or lumbar vertebra.
+        MethodError: no or an unknown method.
     """
     started = time.perf_counter()
+    if not methods:
+        raise MethodError("No method was chosen.", f"Choose one of: {', '.join(method_table.METHODS)}.")
     graders = [method_table.load(name) for name in methods]
     _check(ct, spine, mask)
 
@@ -96,6 +99,8 @@ def _check(ct: Volume | None, spine: Spine, mask: VertebraLabels | None) -> None
         raise CentroidError(
             "No centroid lies inside the image.", "Check that they belong together and use the same coordinates."
         )
+    if not any(vertebra.gradable_level for vertebra in spine.vertebrae):
+        raise CentroidError("No centroid marks a thoracic or lumbar vertebra.", "Only T1 to L6 are graded.")
     if ct is not None:
         check_hounsfield(ct, spine.centers[inside])
 

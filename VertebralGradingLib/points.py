@@ -66,7 +66,7 @@ def read_points(path: str | Path, image: Volume | None = None) -> list[Point]:
 
 
 def parse_markups(content: dict[str, Any]) -> list[Point]:
-    """Points of a Slicer markups file (every list in it), LPS or RAS as the file says; others are refused.
+    """Points of a Slicer markups file (every point list in it), LPS or RAS as the file says; others are refused.
 
     Raises:
         CentroidError: no markups, or fields of the wrong kind.
@@ -74,6 +74,8 @@ def parse_markups(content: dict[str, Any]) -> list[Point]:
     try:
         points = []
         for markup in content["markups"]:
+            if markup.get("type", "Fiducial") != "Fiducial":
+                continue
             sign = _sign(str(markup.get("coordinateSystem", "LPS")))
             for item in markup.get("controlPoints", []):
                 if item.get("positionStatus", "defined") != "defined" or item.get("position") is None:

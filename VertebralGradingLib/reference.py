@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralGradingLib.genant import deformity, grade_of_loss, score_of_loss
-from VertebralGradingLib.norms import SD_ANTERIOR, SD_MIDDLE, expected_log_heights
+from VertebralGradingLib.norms import SD_ANTERIOR, SD_MIDDLE, SD_SIZE, expected_log_heights
 
 SD_VERTEBRA = 0.04
 """Scatter of one healthy vertebra's size around its patient's curve (log): 4 % of 25 mm is 1 mm. Assumed."""
@@ -44,7 +44,7 @@ class HeightGrade:
         wedge_loss: 1 - (Ha/Hp) / expected ratio.
         biconcave_loss: 1 - Hm / expected from the better of both walls.
         crush_loss: 1 - mean height / mean of the patient's curve, the vertebra's own size not granted.
-        weak: whether fewer than three sound vertebrae carry the curve.
+        weak: whether fewer than three sound vertebrae carry the curve, or the patient seems implausibly small.
     """
 
     reference_mm: NDArray[np.float64]
@@ -76,9 +76,9 @@ def grade_heights(
         return []
     log_heights = np.log(heights_mm)
     prior = expected_log_heights(positions, known)
-    curve, curve_sd, sound = _patient_curve(positions, log_heights - prior, known)
+    curve, curve_sd, sound, size = _patient_curve(positions, log_heights - prior, known)
     curve = curve + prior
-    weak = int(sound.sum()) < 3
+    weak = int(sound.sum()) < 3 or size < -2.0 * SD_SIZE  # so small a patient may be one whose every body is crushed
     return [
         _grade_one(log_heights[n], sd_mm[n] / heights_mm[n], curve[n], curve_sd[n], weak, n)
         for n in range(len(positions))
@@ -87,11 +87,11 @@ def grade_heights(
 
 def _patient_curve(
     positions: NDArray[np.float64], excess: NDArray[np.float64], known: bool
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_], float]:
     """Fit the patient's curve to log heights in excess of the norms (n, 3).
 
     Returns:
-        The curve (n, 3), its standard deviation (n, 3), and which vertebrae are sound (n,).
+        The curve (n, 3), its standard deviation (n, 3), which vertebrae are sound (n,), and the patient's size (log).
     """
     x = (positions - positions.mean()) / 10.0
     count = len(positions)
@@ -102,7 +102,7 @@ def _patient_curve(
     rows, target = design.reshape(-1, 4), excess.reshape(-1)
     slope_sd = SD_SLOPE if known else 4 * SD_SLOPE
     anterior_sd = SD_ANTERIOR if known else 1.5 * SD_ANTERIOR
-    prior = np.diag(1.0 / np.array([0.5, slope_sd, 0.6 * anterior_sd, 0.6 * SD_MIDDLE]) ** 2)
+    prior = np.diag(1.0 / np.array([SD_SIZE, slope_sd, 0.6 * anterior_sd, 0.6 * SD_MIDDLE]) ** 2)
     noise = np.hypot(SD_VERTEBRA, SD_RATIO)
     best = np.sort(excess.max(axis=1))[::-1]
     fit = np.array([best[: max(1, (count + 2) // 3)].mean() - 0.02, 0.0, 0.0, 0.0])
@@ -121,7 +121,7 @@ def _patient_curve(
     variance = np.einsum("ni,ij,nj->n", rows, covariance, rows).reshape(count, 3)
     curve = (rows @ fit).reshape(count, 3)
     sound = (excess - curve).min(axis=1) > _SOUND
-    return curve, np.sqrt(variance), sound
+    return curve, np.sqrt(variance), sound, float(fit[0])
 
 
 def _own_size(rest: NDArray[np.float64]) -> float:
@@ -158,8 +158,8 @@ def _grade_one(
 ) -> HeightGrade:
     size = _own_size(log_height - curve)
     reference = curve + size
-    shared_sd = float(np.hypot(curve_sd.min(), 0.6 * SD_VERTEBRA))
-    own_sd = np.hypot(np.sqrt(np.maximum(curve_sd**2 - curve_sd.min() ** 2, 0)), 0.7 * SD_RATIO)
+    shared_sd = float(np.hypot(curve_sd.min(), SD_VERTEBRA))
+    own_sd = np.hypot(np.sqrt(np.maximum(curve_sd**2 - curve_sd.min() ** 2, 0)), SD_RATIO)
     loss = 1.0 - np.exp(log_height - reference)
     graded = graded_loss(loss, reference)
     score = float(score_of_loss(graded))
@@ -179,7 +179,7 @@ def _grade_one(
         score=score,
         score_interval=(min(float(low), score), max(float(high), score)),
         grade=grade_of_loss(float(graded)),
-        shape=deformity(loss),
+        shape=deformity(loss, float(graded)),
         wedge_loss=float(1.0 - np.exp(log_height[0] - log_height[2] - (curve[0] - curve[2]))),
         biconcave_loss=float(1.0 - np.exp(log_height[1] - reference[1] - best_wall)),
         crush_loss=float(1.0 - np.exp(log_height).mean() / np.exp(curve).mean()),

@@ -64,7 +64,11 @@ def _nearest(flat: Any, strides: Any, shape: Any, index: NDArray[np.float64], fi
         nearest = np.rint(index[axis]).astype(np.intp)
         inside &= (nearest >= 0) & (nearest < shape[axis])
         offset += np.clip(nearest, 0, shape[axis] - 1) * strides[axis]
-    return np.where(inside, flat[offset], np.asarray(max(fill, 0), dtype=flat.dtype))
+    return np.where(
+        inside,
+        flat[offset],
+        np.asarray(max(fill, np.iinfo(flat.dtype).min) if flat.dtype.kind in "iu" else fill, dtype=flat.dtype),
+    )
 
 
 def _linear(flat: Any, strides: Any, shape: Any, index: NDArray[np.float64], fill: float) -> NDArray[np.float32]:

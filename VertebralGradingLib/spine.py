@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralGradingLib.anatomy import GRADABLE, axis_position
+from VertebralGradingLib.anatomy import GRADABLE, axis_position, rank
 from VertebralGradingLib.curve import Curve
 from VertebralGradingLib.errors import CentroidError
 from VertebralGradingLib.naming import merge_doubles, name_levels, order_along_spine
@@ -19,9 +19,9 @@ from VertebralGradingLib.points import Point
 GAP_MM = 60.0
 """A larger step between neighbours breaks the chain (sheet 5, section 7)."""
 WARN_OFF_MM = 10.0
-"""Distance from the smooth curve through the others from which a point is flagged."""
+"""Distance from the smooth curve through the others from which a point is flagged; twice that at the ends."""
 FAR_OFF_MM = 25.0
-"""Distance from which a point is left out of the curve and its vertebra is not graded."""
+"""Distance from which a point is left out of the curve and its vertebra is not graded; 1.5 times that at the ends."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class Vertebra:
         order: position in the spine, 0 is the most cranial point.
         flags: what the centroids alone say ("off_curve", "chain_break", ...).
         anterior_hint: RAS direction from arch to body where a mask shows it, else None.
-        off_curve_mm: distance from the smooth curve through the other points.
+        off_curve_mm: distance from the smooth curve through the other points, half of it at the ends of the spine.
     """
 
     level: str
@@ -135,7 +135,6 @@ def build_spine(points: Sequence[Point], lowest: str | None = None) -> Spine:
     order = order_along_spine(merged)
     merged = [merged[n] for n in order]
     doubled = [doubled[n] for n in order]
-    levels = name_levels(merged, lowest)
     centers = np.array([point.position for point in merged])
     flags: list[list[str]] = [["doubled_point"] if twice else [] for twice in doubled]
     off, far = _distances_off_curve(centers)
@@ -145,6 +144,7 @@ def build_spine(points: Sequence[Point], lowest: str | None = None) -> Spine:
         elif distance > WARN_OFF_MM:
             flags[n].append("off_curve")
     chains = _chains(centers, far)
+    levels = _levels(merged, chains, lowest)
     _flag_neighbours(centers, levels, chains, flags)
     curves = [Curve(centers[[n for n, c in enumerate(chains) if c == chain]]) for chain in range(max(chains) + 1)]
     vertebrae = []
@@ -174,11 +174,32 @@ def build_spine(points: Sequence[Point], lowest: str | None = None) -> Spine:
     return Spine(tuple(vertebrae), tuple(curves), tuple(whole))
 
 
+def _levels(points: list[Point], chains: list[int], lowest: str | None) -> list[str | None]:
+    """Name the points of each chain by counting within it: across a gap, and through a stray point, nobody can count.
+
+    Raises:
+        CentroidError: names contradict each other.
+    """
+    levels: list[str | None] = [point.level for point in points]
+    for chain in range(max(chains) + 1):
+        places = [n for n, own in enumerate(chains) if own == chain]
+        last = chain == max(chains)
+        for n, level in zip(places, name_levels([points[n] for n in places], lowest if last else None), strict=True):
+            levels[n] = level
+    ranks = [rank(level) for level, own in zip(levels, chains, strict=True) if level is not None and own >= 0]
+    if any(a >= b for a, b in pairwise(ranks)) or len(set(filter(None, levels))) < sum(map(bool, levels)):
+        raise CentroidError(
+            "Counted from the names given, one level would be in two places.",
+            "Name at least one point on each side of a gap, or check the names.",
+        )
+    return levels
+
+
 def _distances_off_curve(centers: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Distance (mm) of each centre from the curve through the others, and which are too far to use.
 
     The worst point is judged first and then left out, so that it does not accuse its neighbours. At the ends, where
-    the curve must be extrapolated over a natural bend, only what exceeds twice the bend's usual size counts.
+    the curve must be extrapolated over a natural bend, half the distance counts.
     """
     count = len(centers)
     off, far = np.zeros(count), np.zeros(count, dtype=bool)
@@ -189,7 +210,8 @@ def _distances_off_curve(centers: NDArray[np.float64]) -> tuple[NDArray[np.float
         if distance[worst] <= WARN_OFF_MM:
             break
         off[used[worst]] = distance[worst]
-        far[used[worst]] = distance[worst] > FAR_OFF_MM
+        at_end = worst in (0, len(used) - 1)
+        far[used[worst]] = distance[worst] > (0.75 * FAR_OFF_MM if at_end else FAR_OFF_MM)  # ends count half
         del used[worst]
     return off, far
 
@@ -227,8 +249,8 @@ def _flag_neighbours(
 ) -> None:
     """Flag broken chains, missing levels, and steps that do not fit the rest of the spine."""
     used = [n for n, chain in enumerate(chains) if chain >= 0]
-    steps = np.array([np.linalg.norm(centers[b] - centers[a]) for a, b in itertools.pairwise(used)])
-    for (a, b), step in zip(itertools.pairwise(used), steps, strict=True):
+    steps = np.array([np.linalg.norm(centers[b] - centers[a]) for a, b in pairwise(used)])
+    for (a, b), step in zip(pairwise(used), steps, strict=True):
         if chains[a] != chains[b]:
             flags[a].append("chain_break")
             flags[b].append("chain_break")
@@ -241,6 +263,6 @@ def _flag_neighbours(
                 flags[b].append("neighbour_missing")
         near = steps[np.abs(np.arange(len(steps)) - used.index(a)) <= 3]
         expected = float(np.median(near)) * max(between, 1.0)
-        if len(near) >= 3 and not 0.6 < step / expected < 1.6:
+        if len(near) >= 3 and not 0.6 < step / expected < 1.45:
             flags[a].append("spacing_unexpected")
             flags[b].append("spacing_unexpected")

@@ -16,8 +16,15 @@ from VertebralGradingLib.segmentation import BodyMask, VertebraLabels, find_body
 from VertebralGradingLib.spine import Spine, Vertebra
 from VertebralGradingLib.volume import Volume
 
-THICK_SLICES_MM = 4.0
-"""From here on one slice is more than the 5 % of height that grade 1 is wide."""
+THICK_SLICES_MM = 3.5
+"""From here on one slice is much more than the 5 % of height (about 1.2 mm) that grade 1 is wide."""
+
+MAX_SLICE_SHARE = 0.12
+"""Thickest slices, as a share of the step to the next centroid, in which a body's edges are found on CT.
+
+A disc is about a fifth of the step; where it is thinner than two slices, both endplates look like one band, and normal
+thoracic bodies on averaged 3-5 mm slices came out as grade 3.
+"""
 
 Progress = Callable[[int, int, str], bool | None]
 """Called with (done, total, level) before each vertebra and once at the end; returning False stops."""
@@ -113,6 +120,7 @@ class _Found:
     arch: NDArray[np.float64] | None = None
     flags: tuple[str, ...] = ()
     problem: str = ""
+    step_mm: float = 33.0
 
 
 def _find_one(
@@ -127,7 +135,8 @@ def _find_one(
             body, arch = find_body(ct, turned, turned.by_level[vertebra.level], labels)
     except MaskError as error:
         return _Found(vertebra, flags=("not_measurable",), problem=error.message.rstrip("."))
-    return _Found(vertebra, body, arch, body.flags)
+    steps = [step for step in spine.spacing_mm(vertebra) if step is not None]
+    return _Found(vertebra, body, arch, body.flags, step_mm=min(steps, default=33.0))
 
 
 def _part(upper: _Found, lower: _Found) -> None:
@@ -145,6 +154,8 @@ def _measure_one(ct: Volume | None, one: _Found, volume: Volume) -> MeasuredVert
     slice_mm = volume.spacing_along(one.body.axes[:, 2])
     if slice_mm >= THICK_SLICES_MM:
         flags.append("thick_slices")
+    if one.body.source != "given" and slice_mm > MAX_SLICE_SHARE * one.step_mm:
+        flags.append("disc_below_resolution")
     try:
         measurement = measure(one.body, slice_mm)
     except MaskError as error:
@@ -153,8 +164,11 @@ def _measure_one(ct: Volume | None, one: _Found, volume: Volume) -> MeasuredVert
     found, filled = find_defects(measurement.sheets)
     without = None
     if found:
-        flags.append("focal_endplate_defect")
-        without = slab_heights(measurement.body, filled, measurement.middle_left_mm)
+        try:
+            without = slab_heights(measurement.body, filled, measurement.middle_left_mm)
+            flags.append("focal_endplate_defect")
+        except MaskError:
+            found = []  # with the pit filled there is no body left to measure: no focal defect of one
     density = body_density(ct, measurement.body) if ct is not None else None
     if density is not None and density.foreign:
         flags.append("implant_or_cement")

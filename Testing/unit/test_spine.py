@@ -99,6 +99,9 @@ def test_gap_between_two_names_is_filled_only_when_the_count_fits() -> None:
     assert names(build_spine(blank)) == ["T10", "T11", "T12", "L1"]
     fewer = [blank[0], blank[1], blank[3]]
     spine = build_spine(fewer)
+    assert names(spine) == ["T10", "T11", "L1"]  # the gap is below the unnamed point: counted from above
+    nearer = [Point((x, y, z / 2), p.level) for p in fewer for x, y, z in [p.position]]
+    spine = build_spine(nearer)
     assert names(spine) == ["T10", "V2", "L1"]
     assert flags_of(spine, "level_unknown") == {"V2"}
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralGradingLib.errors import MaskError
+from VertebralGradingLib.sampling import sample
 from VertebralGradingLib.segmentation.body import BodyMask
 from VertebralGradingLib.segmentation.classical import find_body_classical
 from VertebralGradingLib.segmentation.labels import VertebraLabels, body_from_labels
@@ -18,6 +19,9 @@ from VertebralGradingLib.volume import Volume
 __all__ = ["BodyMask", "VertebraLabels", "find_body", "separate"]
 
 _CUT_SHARE = 0.004
+_PADDING_HU = -1000
+"""Resampled and tilt-corrected CTs are padded with air; lung beside a vertebra is about -850."""
+_PADDED_SHARE = 0.06
 
 
 def find_body(
@@ -36,9 +40,20 @@ def find_body(
         label = labels.by_level.get(vertebra.level) if vertebra.known else None
         if label is None:
             label = labels.label_at(vertebra.center)
-    arch = None
+    arch = body = None
     if labels is not None and label is not None:
-        body, arch = body_from_labels(labels, label, vertebra.center, spine.axes(vertebra))
+        there = labels.label_at(vertebra.center)
+        if there is not None and there != label:
+            raise MaskError(
+                f"The centroid named {vertebra.level} lies in the mask's {labels.names[there] or 'other body'}.",
+                "Correct the names of the centroids or of the mask.",
+            )
+        try:
+            body, arch = body_from_labels(labels, label, vertebra.center, spine.axes(vertebra))
+        except MaskError:
+            if ct is None:
+                raise
+    if labels is not None and body is not None:
         volume = labels.volume
     elif ct is not None:
         body = find_body_classical(ct, vertebra.center, spine.axes(vertebra), *spine.spacing_mm(vertebra))
@@ -54,7 +69,7 @@ def find_body(
 
 
 def cut_by_edge(volume: Volume, body: BodyMask) -> bool:
-    """Whether a body reaches the edge of the volume, so that part of it may be missing."""
+    """Whether a body reaches the edge of the volume or of what it shows, so that part of it may be missing."""
     from scipy.ndimage import binary_dilation
 
     near = binary_dilation(body.occupancy >= 0.5, iterations=2)
@@ -62,4 +77,8 @@ def cut_by_edge(volume: Volume, body: BodyMask) -> bool:
     if not len(index):
         return False
     points = body.grid.to_ras(index)
-    return bool((~volume.contains(points)).mean() > _CUT_SHARE)
+    if (~volume.contains(points)).mean() > _CUT_SHARE:
+        return True
+    if volume.array.dtype != np.int16:
+        return False
+    return bool((sample(volume, points, order=0) <= _PADDING_HU).mean() > _PADDED_SHARE)

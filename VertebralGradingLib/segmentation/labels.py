@@ -84,8 +84,9 @@ def interpret(volume: Volume, numbering: str = "auto", kind: Kind = "auto") -> V
     """Find out what a mask's numbers mean.
 
     Data sets number differently (VerSe counts downwards, TotalSegmentator upwards), so the numbering under which
-    neighbouring numbers are neighbouring vertebrae is taken. A mask of one value, or one whose first value covers more
-    than a vertebra can (TotalSegmentator's 1 = all bodies, 2 = all discs), is split into its pieces.
+    neighbouring numbers are neighbouring vertebrae is taken. A mask of one value is split into its pieces, and so is
+    one that fits no numbering and whose first value covers more than a vertebra can (TotalSegmentator's 1 = all
+    bodies, 2 = all discs).
 
     Raises:
         MaskError: no vertebrae under any numbering, or more than one fits equally well.
@@ -93,13 +94,22 @@ def interpret(volume: Volume, numbering: str = "auto", kind: Kind = "auto") -> V
     present = [int(v) for v in np.unique(volume.array) if v > 0]
     if numbering != "auto" and numbering not in NUMBERINGS:
         raise MaskError(f"The numbering {numbering!r} is not known.", f"Choose one of: {', '.join(NUMBERINGS)}.")
-    if numbering == "auto" and (len(present) == 1 or _reach_mm(volume, present[0]) > _TALLEST_MM):
+    if len(present) == 1 and numbering == "auto":
         return _split_single(volume, present[0], kind)
+    if numbering != "auto":
+        table = NUMBERINGS[numbering]
+        names = {label: table[label] for label in present if label in table}
+        if not names:
+            raise MaskError(
+                f"The mask has no number that {numbering} gives to a vertebra.", "Choose another numbering."
+            )
+        return VertebraLabels(volume, names, kind)
     centers = _centers(volume, present)
-    tables = NUMBERINGS if numbering == "auto" else {numbering: NUMBERINGS[numbering]}
-    scores = {name: _consistency(table, centers) for name, table in tables.items()}
+    scores = {name: _consistency(table, centers) for name, table in NUMBERINGS.items()}
     best = max(scores.values())
     winners = [name for name, score in scores.items() if score > best - 0.3]
+    if best < 0.9 and _reach_mm(volume, present[0]) > _TALLEST_MM:
+        return _split_single(volume, present[0], kind)
     if best < 0.3:
         raise MaskError(
             "The mask's numbers do not look like vertebrae under any known numbering.",
@@ -115,11 +125,16 @@ def interpret(volume: Volume, numbering: str = "auto", kind: Kind = "auto") -> V
 
 
 def _centers(volume: Volume, labels: list[int]) -> dict[int, NDArray[np.float64]]:
-    from scipy.ndimage import center_of_mass
+    """Centre of mass (RAS mm) of each label, box by box."""
+    from scipy.ndimage import find_objects
 
-    ones = np.broadcast_to(np.uint8(1), volume.shape)
-    places = center_of_mass(ones, volume.array, labels)
-    return {label: volume.to_ras(np.array(place)) for label, place in zip(labels, places, strict=True)}
+    boxes = find_objects(volume.array)
+    centers = {}
+    for label in labels:
+        box = boxes[label - 1]
+        inside = np.argwhere(volume.array[box] == label).mean(axis=0)
+        centers[label] = volume.to_ras(inside + [part.start for part in box])
+    return centers
 
 
 def _reach_mm(volume: Volume, label: int) -> float:
