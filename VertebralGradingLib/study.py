@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from VertebralGradingLib.curve import SUPERIOR
 from VertebralGradingLib.defects import EndplateDefect, find_defects
 from VertebralGradingLib.density import Density, body_density
 from VertebralGradingLib.errors import InputError, MaskError
@@ -121,6 +122,7 @@ class _Found:
     flags: tuple[str, ...] = ()
     problem: str = ""
     step_mm: float = 33.0
+    up: NDArray[np.float64] = field(default_factory=lambda: SUPERIOR)
 
 
 def _find_one(
@@ -136,7 +138,7 @@ def _find_one(
     except MaskError as error:
         return _Found(vertebra, flags=("not_measurable",), problem=error.message.rstrip("."))
     steps = [step for step in spine.spacing_mm(vertebra) if step is not None]
-    return _Found(vertebra, body, arch, body.flags, step_mm=min(steps, default=33.0))
+    return _Found(vertebra, body, arch, body.flags, step_mm=min(steps, default=33.0), up=spine.axes(vertebra)[:, 2])
 
 
 def _part(upper: _Found, lower: _Found) -> None:
@@ -151,7 +153,7 @@ def _measure_one(ct: Volume | None, one: _Found, volume: Volume) -> MeasuredVert
     flags = [*one.vertebra.flags, *one.flags]
     if one.body is None:
         return MeasuredVertebra(one.vertebra, flags=tuple(flags), problem=one.problem)
-    slice_mm = volume.spacing_along(one.body.axes[:, 2])
+    slice_mm = max(volume.spacing_along(up) for up in (one.up, one.body.axes[:, 2]))
     if slice_mm >= THICK_SLICES_MM:
         flags.append("thick_slices")
     if one.body.source != "given" and slice_mm > MAX_SLICE_SHARE * one.step_mm:

@@ -81,7 +81,6 @@ def test_info_is_instant_because_it_loads_nothing_heavy() -> None:
 
 def test_centroids_from_mask_can_be_read_back(tmp_path: Path) -> None:
     from rendering.analytic import box_spine_ct  # the analytic spine of the tests
-
     from test_morphometry import bent_spine, grid_around
 
     phantom = box_spine_ct(bent_spine(), *grid_around(bent_spine()))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from VertebralGradingLib.errors import MaskError
 from VertebralGradingLib.sampling import sample
-from VertebralGradingLib.segmentation.body import BodyMask
+from VertebralGradingLib.segmentation.body import STEP_MM, BodyMask
 from VertebralGradingLib.segmentation.classical import find_body_classical
 from VertebralGradingLib.segmentation.labels import VertebraLabels, body_from_labels
 from VertebralGradingLib.segmentation.separate import separate
@@ -21,7 +21,7 @@ __all__ = ["BodyMask", "VertebraLabels", "find_body", "separate"]
 _CUT_SHARE = 0.004
 _PADDING_HU = -1000
 """Resampled and tilt-corrected CTs are padded with air; lung beside a vertebra is about -850."""
-_PADDED_SHARE = 0.06
+_PADDED_SHARE = 0.10
 
 
 def find_body(
@@ -72,13 +72,13 @@ def cut_by_edge(volume: Volume, body: BodyMask) -> bool:
     """Whether a body reaches the edge of the volume or of what it shows, so that part of it may be missing."""
     from scipy.ndimage import binary_dilation
 
-    near = binary_dilation(body.occupancy >= 0.5, iterations=2)
-    index = np.argwhere(near)[::3]
-    if not len(index):
-        return False
-    points = body.grid.to_ras(index)
-    if (~volume.contains(points)).mean() > _CUT_SHARE:
-        return True
+    solid = body.occupancy >= 0.5
+    points = body.grid.to_ras(np.argwhere(binary_dilation(solid, iterations=2))[::3])
+    if not len(points) or (~volume.contains(points)).mean() > _CUT_SHARE:
+        return bool(len(points))
     if volume.array.dtype != np.int16:
         return False
-    return bool((sample(volume, points, order=0) <= _PADDING_HU).mean() > _PADDED_SHARE)
+    reach = int(np.ceil(1.5 * volume.spacing.max() / STEP_MM[0]))
+    above_and_below = binary_dilation(solid, np.ones((3, 1, 1), bool), iterations=reach) & ~solid
+    shell = body.grid.to_ras(np.argwhere(above_and_below)[::3])
+    return bool((sample(volume, shell, order=0) <= _PADDING_HU).mean() > _PADDED_SHARE)

@@ -1,0 +1,58 @@
+"""Normal bodies on slices too thick for their discs must not come out as fractures."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from VertebralGradingLib.image_io import read_volume
+from VertebralGradingLib.pipeline import grade
+from VertebralGradingLib.points import read_points
+from VertebralGradingLib.spine import build_spine
+from VertebralGradingLib.volume import Volume
+
+DATA = Path(os.environ.get("VERTEBRAL_GRADING_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(not DATA.is_dir(), reason="no data folder: set VERTEBRAL_GRADING_DATA"),
+]
+
+
+@pytest.mark.parametrize("factor", [2, 3, 5])
+def test_normal_thoracic_bodies_are_graded_normal_or_not_at_all(factor: int) -> None:
+    case = DATA / "lidc-0314"
+    ct = read_volume(case / "LIDC-IDRI-0314_spine_crop_ct.nii.gz")
+    count = ct.shape[2] // factor
+    thick = ct.array[:, :, : count * factor].reshape(*ct.shape[:2], count, factor).mean(-1)
+    affine = ct.affine.copy()
+    affine[:3, 3] += affine[:3, 2] * (factor - 1) / 2
+    affine[:3, 2] *= factor
+    report = grade(
+        Volume(np.rint(thick).astype(np.int16), affine),
+        build_spine(read_points(case / "LIDC-IDRI-0314_bodies.mrk.json")),
+    )
+    assert all(finding.grade is None or finding.grade < 2 for finding in report.findings)
+    graded = [finding.level for finding in report.findings if finding.gradable]
+    assert (len(graded) >= 9) == (factor == 2), graded
+    if factor == 5:
+        flagged = [finding for finding in report.findings if "thick_slices" in finding.flags]
+        assert len(flagged) == len(report.findings)
+
+
+@pytest.mark.parametrize("shift_mm", [3.0, 6.0, 9.0])
+def test_a_body_cut_by_padding_is_not_graded(shift_mm: float) -> None:
+    case = DATA / "totalseg-example"
+    ct = read_volume(case / "example_ct.nii.gz")
+    spine = build_spine(read_points(case / "example_bodies.mrk.json"))
+    padded = np.array(ct.array)
+    top = int(np.rint(ct.to_index(spine.by_level["L1"].center + [0, 0, shift_mm])[2]))
+    padded[:, :, top:] = -1024
+    report = grade(Volume(padded, ct.affine), spine)
+    first = report.findings[0]
+    assert first.grade is None
+    assert "cut_by_volume_edge" in first.flags
+    assert all(finding.grade == 0 for finding in report.findings[1:])
