@@ -108,6 +108,7 @@ def test_normal_lumbar_spine_from_the_mask_of_another_tool() -> None:
     assert not _at_least(report, 2) & set(LUMBAR)
 
 
+@pytest.mark.slow
 def test_chest_without_definite_fracture() -> None:
     report = _from_points(LIDC)
     assert {f"T{n}" for n in range(1, 12)} <= {level for level, value in _grades(report).items() if value is not None}
@@ -138,7 +139,7 @@ def test_neighbors_of_the_schmorl_node_are_not_fractured() -> None:
     assert _at_least(_from_points(AORTA), 2) == set()
 
 
-@pytest.mark.parametrize("source", ["mask", "rendered CT"])
+@pytest.mark.parametrize("source", ["mask", pytest.param("rendered CT", marks=pytest.mark.slow)])
 def test_expert_grades_of_verse004(source: str) -> None:
     """Expert: L1 = 3, T11 T12 L2 L3 = 0; T9 and T10 are graded 2 by eye, against the look of their neighbors."""
     report = _from_mask(VERSE_MASK) if source == "mask" else _from_rendered(VERSE_MASK, VERSE_POINTS)
@@ -148,7 +149,7 @@ def test_expert_grades_of_verse004(source: str) -> None:
     assert not _at_least(report, 2) & {"T11", "T12", "L2", "L3"}
 
 
-@pytest.mark.parametrize("source", ["mask", "rendered CT"])
+@pytest.mark.parametrize("source", ["mask", pytest.param("rendered CT", marks=pytest.mark.slow)])
 def test_collapsed_l1_of_an_osteoporotic_lumbar_spine(source: str) -> None:
     report = _from_mask(HEALTHIVERT_MASK) if source == "mask" else _from_rendered(HEALTHIVERT_MASK, HEALTHIVERT_POINTS)
     assert "L1" in _at_least(report, 2)

@@ -49,7 +49,7 @@ def test_a_body_cut_by_padding_is_not_graded(shift_mm: float) -> None:
     ct = read_volume(case / "example_ct.nii.gz")
     spine = build_spine(read_points(case / "example_bodies.mrk.json"))
     padded = np.array(ct.array)
-    top = int(np.rint(ct.to_index(spine.by_level["L1"].center + [0, 0, shift_mm])[2]))
+    top = int(np.rint(ct.to_index(spine.by_level["L1"].center + np.array([0.0, 0.0, shift_mm]))[2]))
     padded[:, :, top:] = -1024
     report = grade(Volume(padded, ct.affine), spine)
     first = report.findings[0]

@@ -197,6 +197,9 @@ def box_spine_ct(
     noise_hu: float = 0.0,
     seed: int = 0,
     arch_label: bool = True,
+    core_hu: float = CORE,
+    cortex_hu: float = CORTEX,
+    disc_hu: float = DISC,
     **geometry: object,
 ) -> Phantom:
     """Render an analytic spine.
@@ -211,12 +214,18 @@ def box_spine_ct(
         noise_hu: standard deviation of white noise.
         seed: of the noise.
         arch_label: whether labels hold whole vertebrae, or bodies only.
+        core_hu: of trabecular bone.
+        cortex_hu: of the shell, 1 mm thick.
+        disc_hu: of the discs.
         geometry: further arguments of :func:`analytic_spine`.
     """
     spine = levels if isinstance(levels, AnalyticSpine) else analytic_spine(levels, heights, **geometry)  # type: ignore[arg-type]
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     i, j, k = oversample or (int(n) for n in np.maximum(np.ceil(spacing - 0.1), 1.0))
-    ct = Volume(_ct_array(spine, affine, shape, (i, j, k), noise_hu, seed), affine)
+    array = _ct_array(spine, affine, shape, (i, j, k), (core_hu, cortex_hu, disc_hu))
+    if noise_hu:
+        array = array + np.random.default_rng(seed).normal(0.0, noise_hu, shape)
+    ct = Volume(np.rint(array).astype(np.int16), affine)
     return Phantom(ct, label_volume(spine, affine, shape, arch_label), spine.points(), spine.heights, spine)
 
 
@@ -239,20 +248,16 @@ def _ct_array(
     affine: NDArray[np.float64],
     shape: tuple[int, int, int],
     oversample: tuple[int, int, int],
-    noise_hu: float,
-    seed: int,
-) -> NDArray[np.int16]:
+    bone_hu: tuple[float, float, float],
+) -> NDArray[np.float32]:
     factor = np.array(oversample)
     fine_affine = affine.copy()
     fine_affine[:3, :3] = affine[:3, :3] / factor
     fine_affine[:3, 3] = affine[:3, 3] + affine[:3, :3] @ ((1.0 / factor - 1.0) / 2.0)
     i, j, k = (int(n) for n in np.array(shape) * factor)
-    image = _field(_with_ends(spine), fine_affine, (i, j, k))
+    image = _field(_with_ends(spine), fine_affine, (i, j, k), bone_hu)
     a, b, c = shape
-    image = image.reshape(a, factor[0], b, factor[1], c, factor[2]).mean(axis=(1, 3, 5))
-    if noise_hu:
-        image = image + np.random.default_rng(seed).normal(0.0, noise_hu, shape)
-    return np.rint(image).astype(np.int16)
+    return image.reshape(a, factor[0], b, factor[1], c, factor[2]).mean(axis=(1, 3, 5))
 
 
 def _with_ends(spine: AnalyticSpine) -> AnalyticSpine:
@@ -376,9 +381,14 @@ def _arch_depth(
 
 
 def _field(
-    spine: AnalyticSpine, affine: NDArray[np.float64], shape: tuple[int, int, int], blur_mm: float = 0.4
+    spine: AnalyticSpine,
+    affine: NDArray[np.float64],
+    shape: tuple[int, int, int],
+    bone_hu: tuple[float, float, float],
+    blur_mm: float = 0.4,
 ) -> NDArray[np.float32]:
     """HU at the points of a grid; edges are ramps, as a box blur of standard deviation ``blur_mm`` makes them."""
+    core_hu, cortex_hu, disc_hu = bone_hu
     slope = np.float32(1.0 / (np.sqrt(12.0) * blur_mm))
 
     def soft(depth: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -393,14 +403,14 @@ def _field(
         box = np.array([[-side, -side, -half], [side, side, half]])
         region, (right, ahead, z) = _local(affine, shape, middle, axes, box)
         disc = soft(_wall_depth(ahead, right, 0.97 * spine.depth[n] / 2, 0.97 * side)) * (np.abs(z) <= half)
-        image[region] += disc * (DISC - image[region])
+        image[region] += disc * (disc_hu - image[region])
     for n in range(len(spine.centers)):
         region, (right, ahead, up) = _local(affine, shape, spine.centers[n], spine.axes[n], _reach(spine, n))
         back = -spine.depth[n] / 2
         canal = soft(7.5 - np.hypot(right, ahead - back + 7.5)) * (np.abs(up) <= spine.heights[n].max() / 2 + 4)
         image[region] += canal * (CANAL - image[region])
         body, arch = (shape_of(spine, n, right, ahead, up) for shape_of in (_body_depth, _arch_depth))
-        bone = CORE + (CORTEX - CORE) * (1.0 - soft(np.maximum(body, arch) - 1.0))
+        bone = core_hu + (cortex_hu - core_hu) * (1.0 - soft(np.maximum(body, arch) - 1.0))
         image[region] += soft(np.maximum(body, arch)) * (bone - image[region])
     return image
 

@@ -272,6 +272,32 @@ def test_centroids_placed_by_hand_do_not_change_the_grades() -> None:
     assert np.abs(report_errors(report, bent_spine().heights) - clean).max() <= 0.6
 
 
+APPEARANCES: dict[str, dict[str, float]] = {
+    "dense": {"core_hu": 280.0, "cortex_hu": 600.0},
+    "osteoporotic": {"core_hu": 30.0, "cortex_hu": 300.0},
+    "marrow of fat": {"core_hu": -20.0, "cortex_hu": 300.0},
+    "calcified discs": {"disc_hu": 130.0},
+    "gas in the discs": {"disc_hu": -200.0},
+    "low dose": {"noise_hu": 80.0},
+    "no core and a thin shell": {"core_hu": 0.0, "cortex_hu": 250.0},
+}
+
+
+@pytest.mark.parametrize("appearance", APPEARANCES)
+def test_appearance_does_not_change_the_grades(appearance: str) -> None:
+    """Grades are right, or the vertebra says that its edges are uncertain; heights never go wrong silently."""
+    spine = bent_spine()
+    phantom = box_spine_ct(spine, *grid_around(spine), **{"noise_hu": 15.0, **APPEARANCES[appearance]})  # type: ignore[arg-type]
+    report = grade(phantom.ct, build_spine(phantom.points))
+    error = report_errors(report, spine.heights)
+    for n, (finding, expected) in enumerate(zip(report.findings, [0, 2, 0, 0], strict=True)):
+        if finding.gradable and "low_confidence_mask" not in finding.flags:
+            assert finding.grade == expected
+            assert np.abs(error[n]).max() <= 2.0
+    if appearance != "no core and a thin shell":
+        assert all(finding.gradable for finding in report.findings)
+
+
 def test_profile_of_heights_is_the_true_one() -> None:
     spine = bent_spine()
     phantom = box_spine_ct(spine, *grid_around(spine))

@@ -13,6 +13,7 @@ from typing import Any
 
 import jsonschema
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -282,6 +283,7 @@ def test_any_label_names_one_level_or_none(text: str) -> None:
 # ---- volumes ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @FEW
 @given(st.data())
 def test_any_scan_and_centroids_are_graded_or_refused(data: st.DataObject) -> None:
