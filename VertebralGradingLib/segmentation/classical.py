@@ -35,7 +35,8 @@ _HORN_MM = 2.5
 """How far the body's corners reach behind the middle of its back wall; beyond lies the pedicle."""
 _SETTLED_MM = 0.7
 _MOST_PASSES = 4
-_SURE = 0.7
+_SURE = 0.6
+_CLEARLY = 0.15
 _RETRY_MM = (4.0, -4.0)
 _LEAST_SHARE = 0.8
 """A second try that finds a smaller thing has more likely found a disc."""
@@ -75,7 +76,7 @@ def find_body_classical(
         if best.confidence >= _SURE:
             break
         other = _from_seed(ct, center, center + shift * axes[:, 2], axes, size)
-        if other.confidence > best.confidence and other.volume_mm3 > _LEAST_SHARE * best.volume_mm3:
+        if other.confidence > best.confidence + _CLEARLY and other.volume_mm3 > _LEAST_SHARE * best.volume_mm3:
             best = other
     return best
 
