@@ -22,7 +22,10 @@ from slicer.ScriptedLoadableModule import (
 )
 
 if TYPE_CHECKING:
+    from VertebralGradingLib.backend.blocking import WorkerClient
     from VertebralGradingLib.findings import Report
+    from VertebralGradingLib.scene.job import Callbacks, GradingJob
+    from VertebralGradingLib.scene.results import StudyResults
 
 
 def ensureLibrary() -> None:
@@ -67,6 +70,7 @@ class VertebralGradingWidget(ScriptedLoadableModuleWidget):
                 "Grades thoracic and lumbar vertebral bodies on CT, one per centroid: anterior, middle and posterior "
                 "height, height loss, and the Genant grade with its interval.\n\n"
                 "From the Python console:\n"
+                "VertebralGradingLogic().grade(volumeNode, markupsNode)\n"
                 "VertebralGradingLogic().gradeFiles(ctPath, centroidsPath, outputFolder)\n\n"
                 "For research only, not for clinical use."
             )
@@ -75,9 +79,117 @@ class VertebralGradingWidget(ScriptedLoadableModuleWidget):
         self.layout.addWidget(self.introductionLabel)
         self.layout.addStretch(1)
 
+    def cleanup(self) -> None:
+        """End what the module has started."""
+        self.logic.close()
+
 
 class VertebralGradingLogic(ScriptedLoadableModuleLogic):
     """What the module computes, usable from scripts without the panel."""
+
+    def __init__(self) -> None:
+        ScriptedLoadableModuleLogic.__init__(self)
+        self._keeper = None
+        self._client = None
+        self._job = None
+
+    def grade(
+        self,
+        volumeNode,
+        markupsNode,
+        segmentationNode=None,
+        lowest: str | None = None,
+        methods: tuple[str, ...] = ("morphometry",),
+        inProcess: bool = False,
+        progress=None,
+    ) -> "StudyResults":
+        """Grade what is in the scene, wait, and show the findings there.
+
+        Args:
+            volumeNode: the CT, or None with a segmentation.
+            markupsNode: point list with one point per vertebral body, or None to take them from the segmentation.
+            segmentationNode: vertebrae, as a segmentation or a labelmap volume; it is not changed.
+            lowest: level of the most caudal point, such as "L5", for points without names.
+            methods: the first is the primary one.
+            inProcess: grade in Slicer's own process instead of the worker; for methods that need no torch.
+            progress: called with (done, total, level); returning False stops and keeps the finished rows.
+
+        Returns:
+            The results in the scene; ``.report`` holds the findings.
+
+        Raises:
+            VertebralGradingError: an input cannot be used; the message says what to do.
+        """
+        ensureLibrary()
+        from VertebralGradingLib.scene.grading import grade_here, grade_with, read_inputs
+
+        inputs = read_inputs(volumeNode, markupsNode, segmentationNode, lowest, methods)
+        if inProcess:
+            return grade_here(inputs, progress)
+        return grade_with(self._blockingClient(), inputs, progress)
+
+    def startGrading(
+        self,
+        volumeNode,
+        markupsNode,
+        segmentationNode=None,
+        lowest: str | None = None,
+        methods: tuple[str, ...] = ("morphometry",),
+        callbacks: "Callbacks | None" = None,
+    ) -> "GradingJob":
+        """Start grading and return at once; the callbacks tell what happens (see ``scene/job.py``).
+
+        Raises:
+            VertebralGradingError: an input cannot be used, or a run is going on.
+        """
+        ensureLibrary()
+        from VertebralGradingLib.errors import InputError
+        from VertebralGradingLib.panel.worker import WorkerKeeper, runLater
+        from VertebralGradingLib.scene.grading import read_inputs
+        from VertebralGradingLib.scene.job import Callbacks, GradingJob
+
+        if self.isGrading():
+            raise InputError(_("A study is being graded."), _("Wait for it or cancel it."))
+        inputs = read_inputs(volumeNode, markupsNode, segmentationNode, lowest, methods)
+        if self._keeper is None:
+            self._keeper = WorkerKeeper(logging.debug)
+        self._job = GradingJob(
+            inputs, self._keeper.worker(), callbacks or Callbacks(), runLater, slicer.app.temporaryPath
+        )
+        self._job.start()
+        return self._job
+
+    def isGrading(self) -> bool:
+        """Return whether a run that was started with ``startGrading`` goes on."""
+        return self._job is not None and self._job.running
+
+    def cancelGrading(self) -> None:
+        """Cancel the run that goes on, if one does; finished rows are kept."""
+        if self._job is not None:
+            self._job.cancel()
+
+    def close(self) -> None:
+        """End the worker processes; a later run starts new ones."""
+        if self.isGrading():
+            from VertebralGradingLib.errors import InputError
+
+            self._job.abandon(InputError(_("The module was closed while grading."), _("Grade again.")))
+        if self._keeper is not None:
+            self._keeper.stop()
+        if self._client is not None:
+            self._client.close()
+        self._keeper = self._client = self._job = None
+
+    def _blockingClient(self) -> "WorkerClient":
+        from VertebralGradingLib.backend.blocking import WorkerClient
+        from VertebralGradingLib.panel.worker import pythonProgram
+
+        if self._client is not None and self._client.process.poll() is not None:
+            self._client.close()
+            self._client = None
+        if self._client is None:
+            self._client = WorkerClient(pythonProgram(), temporary=slicer.app.temporaryPath)
+        return self._client
 
     def gradeFiles(self, ctPath: str, centroidsPath: str, outputFolder: str) -> "Report":
         """Grade the vertebrae of a CT file.

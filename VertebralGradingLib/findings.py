@@ -112,6 +112,31 @@ class Finding:
         plain: dict[str, Any] = _plain(asdict(self))
         return plain
 
+    @staticmethod
+    def from_dict(item: dict[str, Any]) -> Finding:
+        """Read the JSON form back."""
+        evidence = tuple(
+            Evidence(
+                one["method"],
+                one["grade"],
+                _pair(one["grade_interval"]),
+                one["score"],
+                one["quantities"],
+                tuple(one["flags"]),
+            )
+            for one in item["evidence"]
+        )
+        return Finding(
+            **{
+                **item,
+                "grade_interval": _pair(item["grade_interval"]),
+                "center_ras_mm": tuple(item["center_ras_mm"]),
+                "points_ras_mm": tuple(tuple(point) for point in item["points_ras_mm"]),
+                "flags": tuple(item["flags"]),
+                "evidence": evidence,
+            }
+        )
+
     def with_flags(self, flags: Iterable[str]) -> Finding:
         """A copy with more flags, each once."""
         return replace(self, flags=tuple(dict.fromkeys((*self.flags, *flags))))
@@ -169,27 +194,8 @@ class Report:
         """
         if content.get("schema") != SCHEMA:
             raise ValueError(f"not a {SCHEMA} file")
-        findings = []
-        for item in content["findings"]:
-            evidence = tuple(
-                Evidence(
-                    e["method"], e["grade"], _pair(e["grade_interval"]), e["score"], e["quantities"], tuple(e["flags"])
-                )
-                for e in item["evidence"]
-            )
-            findings.append(
-                Finding(
-                    **{
-                        **item,
-                        "grade_interval": _pair(item["grade_interval"]),
-                        "center_ras_mm": tuple(item["center_ras_mm"]),
-                        "points_ras_mm": tuple(tuple(point) for point in item["points_ras_mm"]),
-                        "flags": tuple(item["flags"]),
-                        "evidence": evidence,
-                    }
-                )
-            )
-        return Report(content["study"], tuple(findings), content.get("provenance", {}))
+        findings = tuple(Finding.from_dict(item) for item in content["findings"])
+        return Report(content["study"], findings, content.get("provenance", {}))
 
 
 def _pair(value: Any) -> tuple[float, float] | None:

@@ -35,6 +35,7 @@ def grade(
     methods: Sequence[str] = ("morphometry",),
     progress: Progress | None = None,
     on_finding: Callable[[Finding], None] | None = None,
+    on_study: Callable[[Study], None] | None = None,
 ) -> Report:
     """Grade every thoracic and lumbar vertebra of a spine.
 
@@ -45,6 +46,7 @@ def grade(
         methods: names out of :data:`methods.METHODS`; the first is the primary one.
         progress: see :data:`study.Progress`; a stopped run reports what was finished.
         on_finding: called with a provisional finding after each vertebra; the reference it is graded by still grows.
+        on_study: called once with the measured study, for callers that want more than findings, such as body masks.
 
     Raises:
         InputError: neither CT nor mask, or an image that is no CT.
@@ -63,6 +65,8 @@ def grade(
 
     study = prepare(ct, spine, mask, progress, tell)
     prepared = time.perf_counter()
+    if on_study is not None:
+        on_study(study)
     findings = _findings(study, graders)
     times = {"bodies_s": prepared - started, "methods_s": time.perf_counter() - prepared}
     return Report(_describe(study), tuple(findings), _provenance(methods, times))
@@ -88,6 +92,18 @@ def explain(
     if level not in spine.by_level:
         raise CentroidError(f"There is no vertebra {level}.", f"Choose one of: {', '.join(spine.by_level)}.")
     return grader.explain(prepare(ct, spine, mask), level, kind, **options)
+
+
+def unfinished_report(
+    ct: Volume | None,
+    spine: Spine,
+    mask: VertebraLabels | None,
+    findings: Sequence[Finding],
+    methods: Sequence[str] = ("morphometry",),
+) -> Report:
+    """A report of the provisional findings that :func:`grade` had given before it was broken off."""
+    study = Study(ct, spine, mask, complete=False)
+    return Report(_describe(study), tuple(findings), _provenance(methods, {}))
 
 
 def _check(ct: Volume | None, spine: Spine, mask: VertebraLabels | None) -> None:

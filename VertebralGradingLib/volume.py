@@ -85,6 +85,23 @@ class Volume:
         index = self.to_index(points_ras)
         return np.asarray(((index >= 0) & (index <= np.array(self.shape) - 1)).all(axis=-1))
 
+    def around(self, points_ras: NDArray[Any], margin_mm: float) -> Volume:
+        """The box of voxels that holds everything within ``margin_mm`` of RAS points, as a view with its own affine.
+
+        The whole volume where no point lies near it.
+        """
+        points = np.asarray(points_ras, dtype=np.float64).reshape(-1, 3)
+        reach = margin_mm * np.linalg.norm(np.linalg.inv(self.affine)[:3, :3], axis=1)  # voxels, also on sheared grids
+        index = self.to_index(points)
+        low = np.clip(np.floor(index.min(0) - reach), 0, self.shape).astype(int)
+        high = np.clip(np.ceil(index.max(0) + reach) + 1, 0, self.shape).astype(int)
+        if (high - low).min() < 2:
+            return self
+        affine = self.affine.copy()
+        affine[:3, 3] = self.to_ras(low)
+        box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        return Volume(self.array[box], affine, self.notes, self._keep)
+
     def spacing_along(self, direction: NDArray[Any]) -> float:
         """How far a voxel reaches along a RAS direction (mm).
 

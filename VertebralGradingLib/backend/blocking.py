@@ -11,10 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from VertebralGradingLib.backend.protocol import RemoteError, points_message, volume_message, write_array
+from VertebralGradingLib.backend.protocol import RemoteError, inputs_message
 from VertebralGradingLib.backend.session import Handlers, Message, Session, worker_command, worker_environment
 from VertebralGradingLib.errors import VertebralGradingError
 from VertebralGradingLib.points import Point
+from VertebralGradingLib.segmentation.labels import VertebraLabels
 from VertebralGradingLib.volume import Volume
 
 PATIENCE_S = 3.0
@@ -27,9 +28,10 @@ class WorkerClient:
     Args:
         python: interpreter to run, this one by default.
         log: file that takes the worker's stderr; discarded by default.
+        temporary: folder for the arrays that are handed over; the system's own by default.
     """
 
-    def __init__(self, python: str | None = None, log: Path | None = None) -> None:
+    def __init__(self, python: str | None = None, log: Path | None = None, temporary: str | None = None) -> None:
         self._log = open(log, "wb") if log is not None else None
         self.process = subprocess.Popen(
             worker_command(python),
@@ -38,7 +40,7 @@ class WorkerClient:
             stderr=self._log or subprocess.DEVNULL,
             env=worker_environment(),
         )
-        self._folder = tempfile.TemporaryDirectory(prefix="vg")
+        self._folder = tempfile.TemporaryDirectory(prefix="vg", dir=temporary)
         self.session = Session(self._write)
         self._done = threading.Event()
         self._outcome: Message | VertebralGradingError | None = None
@@ -58,27 +60,48 @@ class WorkerClient:
         self,
         ct: Volume | None,
         points: Sequence[Point],
-        mask: Volume | None = None,
+        mask: Volume | VertebraLabels | None = None,
         *,
         lowest: str | None = None,
         methods: Sequence[str] = ("morphometry",),
         numbering: str = "auto",
+        bodies: bool = False,
         on_progress: Callable[[int, int, str], None] | None = None,
         on_finding: Callable[[Message], None] | None = None,
     ) -> Message:
         """Grade and wait.
 
+        Args:
+            ct: HU, or None with a mask.
+            points: centroids; may be empty with a mask.
+            mask: label volume, or vertebrae that are named already.
+            lowest: level of the most caudal point.
+            methods: names out of :data:`methods.METHODS`.
+            numbering: how a label volume is numbered.
+            bodies: also return the bodies that were measured.
+            on_progress: (done, total, level).
+            on_finding: each provisional finding as a dict.
+
         Returns:
-            The answer: ``report`` (see ``findings.schema.json``) and ``cancelled``.
+            The answer: ``report`` (see ``findings.schema.json``), ``cancelled``, and with ``bodies`` a message for
+            :func:`protocol.read_labels_message`, to be read before the client is closed.
 
         Raises:
             RemoteError: what the worker answered, or that it stopped.
         """
         fields = self._inputs(ct, points, mask, lowest, numbering)
+        if bodies:
+            fields["bodies_folder"] = self._folder.name
         return self._wait("grade", Handlers(on_progress, on_finding), **fields, methods=list(methods))
 
     def explain(
-        self, ct: Volume | None, points: Sequence[Point], mask: Volume | None = None, *, level: str, **options: Any
+        self,
+        ct: Volume | None,
+        points: Sequence[Point],
+        mask: Volume | VertebraLabels | None = None,
+        *,
+        level: str,
+        **options: Any,
     ) -> Message:
         """Explain one vertebra and wait; see :meth:`grade`."""
         fields = self._inputs(ct, points, mask, options.pop("lowest", None), options.pop("numbering", "auto"))
@@ -116,16 +139,14 @@ class WorkerClient:
         self._folder.cleanup()
 
     def _inputs(
-        self, ct: Volume | None, points: Sequence[Point], mask: Volume | None, lowest: str | None, numbering: str
+        self,
+        ct: Volume | None,
+        points: Sequence[Point],
+        mask: Volume | VertebraLabels | None,
+        lowest: str | None,
+        numbering: str,
     ) -> dict[str, Any]:
-        folder = Path(self._folder.name)
-        fields: dict[str, Any] = {"points": points_message(list(points)), "lowest": lowest}
-        if ct is not None:
-            fields["ct"] = volume_message(write_array(ct.array, folder, "ct"), ct.affine)
-        if mask is not None:
-            fields["mask"] = volume_message(write_array(mask.array, folder, "mask"), mask.affine)
-            fields["mask"]["numbering"] = numbering
-        return fields
+        return inputs_message(Path(self._folder.name), ct, points, mask, lowest, numbering)
 
     def _wait(self, kind: str, handlers: Handlers, **fields: Any) -> Message:
         self._done.clear()

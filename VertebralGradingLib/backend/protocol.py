@@ -9,14 +9,17 @@ vertebrae that were finished.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralGradingLib.errors import InputError, VertebralGradingError
+from VertebralGradingLib.errors import InputError, OutputError, VertebralGradingError
 from VertebralGradingLib.points import Point
+from VertebralGradingLib.segmentation.labels import Kind, VertebraLabels
+from VertebralGradingLib.volume import Volume
 
 PROTOCOL = 1
 """Version told in ``ready``; a client refuses another."""
@@ -75,15 +78,76 @@ def error_message(request_id: Any, error: BaseException) -> dict[str, Any]:
 
 
 def write_array(array: NDArray[Any], folder: Path, name: str) -> str:
-    """Store voxels (ni, nj, nk) for the other side to map; returns the file's path."""
+    """Store voxels (ni, nj, nk) for the other side to map; returns the file's path.
+
+    Raises:
+        OutputError: the folder is full, missing or read-only.
+    """
     path = folder / f"{name}.npy"
-    np.save(path, array)
+    try:
+        np.save(path, array)
+    except OSError as error:
+        raise OutputError(
+            "The image cannot be handed to the worker: the temporary folder is full or cannot be written.",
+            "Free some space there, or choose another temporary folder in the program's settings.",
+        ) from error
     return str(path)
 
 
 def volume_message(array_path: str, affine: NDArray[np.float64]) -> dict[str, Any]:
     """A volume as a message: where its voxels are, and its (4, 4) voxel -> RAS mm affine."""
     return {"array": array_path, "affine": np.asarray(affine, dtype=float).tolist()}
+
+
+def inputs_message(
+    folder: Path,
+    ct: Volume | None,
+    points: Sequence[Point],
+    mask: Volume | VertebraLabels | None = None,
+    lowest: str | None = None,
+    numbering: str = "auto",
+) -> dict[str, Any]:
+    """The fields of a request that say what is graded; voxels are stored in ``folder``.
+
+    Raises:
+        OutputError: as :func:`write_array`.
+    """
+    fields: dict[str, Any] = {"points": points_message(list(points)), "lowest": lowest}
+    if ct is not None:
+        fields["ct"] = volume_message(write_array(ct.array, folder, "ct"), ct.affine)
+    if isinstance(mask, VertebraLabels):
+        fields["mask"] = labels_message(mask, folder, "mask")
+    elif mask is not None:
+        fields["mask"] = {
+            **volume_message(write_array(mask.array, folder, "mask"), mask.affine),
+            "numbering": numbering,
+        }
+    return fields
+
+
+def labels_message(labels: VertebraLabels, folder: Path, name: str) -> dict[str, Any]:
+    """Labelled vertebrae as a message; their voxels are stored in ``folder``.
+
+    Raises:
+        OutputError: as :func:`write_array`.
+    """
+    message = volume_message(write_array(labels.volume.array, folder, name), labels.volume.affine)
+    return {**message, "names": {str(label): level for label, level in labels.names.items()}, "kind": labels.kind}
+
+
+def read_labels_message(message: dict[str, Any]) -> VertebraLabels:
+    """Labelled vertebrae from a message.
+
+    Raises:
+        InputError: the file is missing or damaged, or fields are wrong.
+    """
+    array, affine = map_array(message)
+    try:
+        names = {int(label): str(level) for label, level in message["names"].items()}
+    except (KeyError, ValueError, AttributeError) as error:
+        raise InputError("The labels' names cannot be read.", "Restart the worker.") from error
+    kind: Kind = message.get("kind", "auto")
+    return VertebraLabels(Volume(array, affine), names, kind)
 
 
 def map_array(message: dict[str, Any]) -> tuple[NDArray[Any], NDArray[np.float64]]:

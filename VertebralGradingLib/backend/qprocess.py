@@ -2,7 +2,7 @@
 
 The process object is handed in, so that this file imports no Qt. Of a QProcess it needs ``connect``, ``start``,
 ``write``, ``readAllStandardOutput``, ``readAllStandardError``, ``closeWriteChannel``, ``waitForFinished``,
-``terminate`` and ``kill``.
+``terminate``, ``kill`` and ``processId``.
 """
 
 from __future__ import annotations
@@ -41,18 +41,42 @@ class QProcessWorker:
         process.connect("readyReadStandardOutput()", self._read)
         process.connect("readyReadStandardError()", self._read_log)
         process.connect("finished(int,QProcess::ExitStatus)", self._ended)
+        process.connect("errorOccurred(QProcess::ProcessError)", self._failed)
+        self.alive = False
 
     def start(self) -> None:
         """Start the worker."""
         program, *arguments = worker_command(self._python)
+        self.alive = True
         self._process.start(program, arguments)
 
     def request(self, kind: str, handlers: Handlers, **fields: Any) -> int:
         """Send a request; the answers come through the handlers."""
         return self.session.request(kind, handlers, **fields)
 
+    def end(self, run_later: Callable[[int, Callable[[], None]], None]) -> None:
+        """End the worker without blocking: close its stdin, then terminate, then kill.
+
+        Args:
+            run_later: calls a function after so many milliseconds (in Slicer ``qt.QTimer.singleShot``).
+        """
+        self._process.closeWriteChannel()
+
+        def kill() -> None:
+            if self.alive:
+                self._process.kill()
+
+        def terminate() -> None:
+            if self.alive:
+                self._process.terminate()
+                run_later(PATIENCE_MS, kill)
+
+        run_later(PATIENCE_MS, terminate)
+
     def stop(self) -> None:
-        """End the worker: close its stdin, then terminate, then kill."""
+        """End the worker and wait for it: close its stdin, then terminate, then kill."""
+        if not self.alive:
+            return
         self._stopping = True
         self._process.closeWriteChannel()
         if not self._process.waitForFinished(PATIENCE_MS):
@@ -72,8 +96,17 @@ class QProcessWorker:
         if self._on_log is not None and text:
             self._on_log(text)
 
+    def _failed(self, error: Any) -> None:
+        if self.alive and not self._process.processId():  # an end that comes later is told by finished()
+            self._lost("it could not be started")
+
     def _ended(self, code: int, status: Any) -> None:
-        reason = f"exit code {code}"
+        if self.alive:
+            self._read()  # what was still in the pipe
+            self._lost(f"exit code {code}")
+
+    def _lost(self, reason: str) -> None:
+        self.alive = False
         self.session.lost(reason)
         if self._on_ended is not None and not self._stopping:
             self._on_ended(reason)

@@ -12,6 +12,7 @@ import queue
 import sys
 import threading
 import traceback
+from pathlib import Path
 from typing import IO, Any
 
 from VertebralGradingLib.backend.protocol import (
@@ -20,7 +21,9 @@ from VertebralGradingLib.backend.protocol import (
     decode,
     encode,
     error_message,
+    labels_message,
     map_array,
+    read_labels_message,
     read_points_message,
 )
 from VertebralGradingLib.errors import InputError, VertebralGradingError
@@ -97,8 +100,10 @@ class Server:
             self._cancelled.discard(number)
 
     def _grade(self, request: dict[str, Any]) -> dict[str, Any]:
+        from VertebralGradingLib.bodies import body_labels
         from VertebralGradingLib.findings import Finding
         from VertebralGradingLib.pipeline import grade
+        from VertebralGradingLib.study import Study
 
         number = request.get("id")
         ct, spine, mask = self._inputs(request)
@@ -110,9 +115,16 @@ class Server:
         def on_finding(finding: Finding) -> None:
             self.send({"id": number, "type": "finding", "finding": finding.to_dict()})
 
+        answer: dict[str, Any] = {}
+
+        def on_study(study: Study) -> None:
+            bodies = body_labels(study) if request.get("bodies_folder") else None
+            if bodies is not None:
+                answer["bodies"] = labels_message(bodies, Path(request["bodies_folder"]), "bodies")
+
         methods = tuple(request.get("methods") or ("morphometry",))
-        report = grade(ct, spine, mask, methods, progress, on_finding)
-        return {"cancelled": not report.study["complete"], "report": report.to_dict()}
+        report = grade(ct, spine, mask, methods, progress, on_finding, on_study)
+        return {**answer, "cancelled": not report.study["complete"], "report": report.to_dict()}
 
     def _explain(self, request: dict[str, Any]) -> dict[str, Any]:
         import numpy as np
@@ -141,7 +153,7 @@ class Server:
 
     def _inputs(self, request: dict[str, Any]) -> tuple[Any, Any, Any]:
         from VertebralGradingLib.image_io import as_labels
-        from VertebralGradingLib.segmentation.labels import VertebraLabels, centroids_from_labels, interpret
+        from VertebralGradingLib.segmentation.labels import centroids_from_labels, interpret
         from VertebralGradingLib.spine import build_spine
         from VertebralGradingLib.volume import as_ct
 
@@ -149,12 +161,10 @@ class Server:
         if request.get("ct"):
             ct = as_ct(*map_array(request["ct"]))
         if request.get("mask"):
-            labels = as_labels(*map_array(request["mask"]))
-            names = request["mask"].get("names")
-            if names:
-                kind = request["mask"].get("kind", "auto")
-                mask = VertebraLabels(labels, {int(label): str(name) for label, name in names.items()}, kind)
+            if request["mask"].get("names"):
+                mask = read_labels_message(request["mask"])
             else:
+                labels = as_labels(*map_array(request["mask"]))
                 mask = interpret(labels, str(request["mask"].get("numbering", "auto")))
         points = read_points_message(request.get("points") or [])
         if not points and mask is not None:

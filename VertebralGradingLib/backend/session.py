@@ -62,6 +62,23 @@ class Session:
         """Ask the worker to stop a request; it answers with what is finished."""
         self._write(encode({"id": None, "type": "cancel", "target": number}))
 
+    def forget(self, number: int, afterwards: Callable[[], None] | None = None) -> None:
+        """Stop a request whose answer nobody wants any more.
+
+        Args:
+            number: the request.
+            afterwards: called when the worker has let go of it, for example to remove the files it read.
+        """
+        if number not in self._waiting:
+            return
+
+        def done(answer: object) -> None:
+            if afterwards is not None:
+                afterwards()
+
+        self._waiting[number] = Handlers(on_result=done, on_error=done)
+        self.cancel(number)
+
     def feed(self, data: bytes) -> None:
         """Take bytes from the worker, in pieces of any size."""
         self._buffer += data

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import Any
 
 from VertebralGradingLib.findings import POSITIONS, Finding, Report
 from VertebralGradingLib.report.values import number, pair, quantity, reason_text
@@ -30,43 +29,53 @@ COLUMNS = (
 )
 
 
+_DIGITS = {"trabecular_hu": 1, **{f"{name}_mm": 2 for name in (*POSITIONS, "center_r", "center_a", "center_s")}}
+"""Decimals of a cell; three where nothing else is said."""
+
+
 def csv_text(report: Report) -> str:
     """The table with a header line; cells without a value are empty."""
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(_row(finding) for finding in report.findings)
+    for finding in report.findings:
+        writer.writerow({name: _cell(name, value) for name, value in row_values(finding).items()})
     return out.getvalue()
 
 
-def _row(finding: Finding) -> dict[str, str]:
+def row_values(finding: Finding) -> dict[str, str | float | int | bool | None]:
+    """One row by column: texts, numbers, ``gradable`` as bool; None where there is no value."""
     low, high = pair(finding.grade_interval) or (None, None)
-    row: dict[str, Any] = {
+    row: dict[str, str | float | int | bool | None] = {
         "level": finding.level,
-        "grade": "" if finding.grade is None else str(finding.grade),
-        "score": _number(finding.score),
-        "score_low": _number(low),
-        "score_high": _number(high),
-        "gradable": "true" if finding.gradable else "false",
+        "grade": finding.grade,
+        "score": number(finding.score),
+        "score_low": low,
+        "score_high": high,
+        "gradable": finding.gradable,
         "reason": "" if finding.gradable else reason_text(finding),
         "deformity": finding.deformity,
-        "trabecular_hu": _number(quantity(finding, "trabecular_hu"), 1),
+        "trabecular_hu": number(quantity(finding, "trabecular_hu")),
         "flags": ";".join(finding.flags),
         "suggested_exclusion": finding.suggested_exclusion,
         "method": finding.primary_method,
     }
     for position in POSITIONS:
-        row[f"{position}_mm"] = _number(finding.heights_mm.get(position), 2)
-        row[f"loss_{position}"] = _number(finding.height_loss.get(position))
+        row[f"{position}_mm"] = number(finding.heights_mm.get(position))
+        row[f"loss_{position}"] = number(finding.height_loss.get(position))
     for axis, value in zip("ras", finding.center_ras_mm, strict=True):
-        row[f"center_{axis}_mm"] = _number(value, 2)
-    text = ("level", "reason", "deformity", "flags", "suggested_exclusion", "method")
-    return {name: _no_formula(value) if name in text else value for name, value in row.items()}
+        row[f"center_{axis}_mm"] = number(value)
+    return {name: row[name] for name in COLUMNS}
 
 
-def _number(value: Any, digits: int = 3) -> str:
-    known = number(value)
-    return "" if known is None else f"{known:.{digits}f}"
+def _cell(name: str, value: str | float | int | bool | None) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:.{_DIGITS.get(name, 3)}f}"
+    return _no_formula(value) if isinstance(value, str) else str(value)
 
 
 def _no_formula(text: str) -> str:

@@ -1,0 +1,215 @@
+"""One grading run that does not block: rows come one by one, it can be cancelled, and whatever happens it ends once.
+
+No Qt here: who starts a job hands in a worker and a way to be called later (in Slicer ``qt.QTimer.singleShot``).
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import slicer
+import vtk
+
+from VertebralGradingLib.backend.protocol import inputs_message
+from VertebralGradingLib.backend.session import Handlers, Message, Session
+from VertebralGradingLib.errors import InputError, OutputError, VertebralGradingError
+from VertebralGradingLib.findings import Finding
+from VertebralGradingLib.scene.grading import Inputs, show_answer
+from VertebralGradingLib.scene.results import StudyResults
+
+RunLater = Callable[[int, Callable[[], None]], None]
+"""Calls a function after so many milliseconds, on the same thread."""
+
+PATIENCE_MS = 3000
+"""How long a worker may take to answer a cancel before it is ended."""
+_POLL_MS = 20
+
+
+class Worker(Protocol):
+    """What a job needs of a worker (see :class:`backend.qprocess.QProcessWorker`)."""
+
+    session: Session
+
+    def end(self, run_later: RunLater) -> None:
+        """End the worker without blocking: close its stdin, then terminate, then kill."""
+
+
+@dataclass
+class Callbacks:
+    """What to call while a job runs; each may be None. Exactly one of the last two is called, as the last of all.
+
+    Attributes:
+        on_progress: (done, total, level).
+        on_finding: a provisional finding.
+        on_done: the results in the scene, and whether the run was cancelled.
+        on_error: a typed error, and the results of the finished rows where there are any.
+    """
+
+    on_progress: Callable[[int, int, str], None] | None = None
+    on_finding: Callable[[Finding], None] | None = None
+    on_done: Callable[[StudyResults, bool], None] | None = None
+    on_error: Callable[[VertebralGradingError, StudyResults | None], None] | None = None
+
+
+class GradingJob:
+    """A run over one study.
+
+    Args:
+        inputs: what is graded.
+        worker: a started worker that has nothing else to do.
+        callbacks: what to call.
+        run_later: see :data:`RunLater`.
+        temporary: folder for the arrays that are handed over; the system's own by default.
+    """
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        worker: Worker,
+        callbacks: Callbacks,
+        run_later: RunLater,
+        temporary: str | None = None,
+    ) -> None:
+        self._inputs = inputs
+        self._worker = worker
+        self._callbacks = callbacks
+        self._run_later = run_later
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._temporary = temporary
+        self._fields: dict[str, Any] | VertebralGradingError | None = None
+        self._request: int | None = None
+        self._rows: list[Finding] = []
+        self._cancelled = False
+        self._observers: list[tuple[Any, int]] = []
+        self.running = False
+
+    def start(self) -> None:
+        """Hand the voxels over in a thread of their own, then ask the worker."""
+        self.running = True
+        scene = self._inputs.image_node.GetScene()
+        for event, reaction in (
+            (slicer.vtkMRMLScene.StartCloseEvent, self._scene_closes),
+            (slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent, self._node_leaves),
+        ):
+            self._observers.append((scene, scene.AddObserver(event, reaction)))
+        threading.Thread(target=self._write, name="VertebralGrading voxels", daemon=True).start()
+        self._run_later(_POLL_MS, self._poll)
+
+    def cancel(self) -> None:
+        """Stop; the rows that are finished are kept. A worker that does not answer in time is ended."""
+        if not self.running or self._cancelled:
+            return
+        self._cancelled = True
+        if self._request is not None:
+            self._worker.session.cancel(self._request)
+            self._run_later(PATIENCE_MS, self._lose_patience)
+
+    def abandon(self, error: VertebralGradingError) -> None:
+        """Stop at once and show nothing, because there is no place for it any more."""
+        if self.running:
+            if self._request is not None:  # the worker may still read the voxels
+                self._worker.session.forget(self._request, self._folder.cleanup if self._folder else None)
+                self._folder = None
+            self._end()
+            self._fail(error, None)
+
+    def _write(self) -> None:
+        """Store the voxels (in a thread: no node is touched here)."""
+        try:
+            self._folder = tempfile.TemporaryDirectory(prefix="vg", dir=self._temporary, ignore_cleanup_errors=True)
+            part = self._inputs.cropped()
+            fields = inputs_message(Path(self._folder.name), part.ct, part.points, part.labels, part.lowest)
+            fields["methods"] = list(part.methods)
+            if part.labels is None:
+                fields["bodies_folder"] = self._folder.name
+            self._fields = fields
+        except VertebralGradingError as error:
+            self._fields = error
+        except (OSError, MemoryError):
+            self._fields = OutputError(
+                "The image cannot be handed to the worker: memory or the temporary folder is full.",
+                "Free some space, or choose another temporary folder in the program's settings.",
+            )
+
+    def _poll(self) -> None:
+        if not self.running:
+            self._forget_folder()
+        elif self._fields is None:
+            self._run_later(_POLL_MS, self._poll)
+        elif isinstance(self._fields, VertebralGradingError):
+            self._end()
+            self._fail(self._fields, None)
+        elif self._cancelled:
+            self._end()
+            self._fail(InputError("Grading was cancelled before it began.", "Start it again when you want."), None)
+        else:
+            self._ask(self._fields)
+
+    def _ask(self, fields: dict[str, Any]) -> None:
+        handlers = Handlers(self._callbacks.on_progress, self._take_row, self._take_result, self._take_error)
+        try:
+            self._request = self._worker.session.request("grade", handlers, **fields)
+        except VertebralGradingError as error:
+            self._end()
+            self._fail(error, None)
+
+    def _take_row(self, row: Message) -> None:
+        finding = Finding.from_dict(row)
+        self._rows.append(finding)
+        if self._callbacks.on_finding is not None:
+            self._callbacks.on_finding(finding)
+
+    def _take_result(self, answer: Message) -> None:
+        try:
+            results = show_answer(self._inputs, answer)
+        except VertebralGradingError as error:
+            self._end()
+            self._fail(error, None)
+            return
+        self._end()
+        if self._callbacks.on_done is not None:
+            self._callbacks.on_done(results, bool(answer["cancelled"]))
+
+    def _take_error(self, error: VertebralGradingError) -> None:
+        results = None
+        if self._rows:
+            results = self._inputs.show(self._inputs.unfinished(self._rows), None)
+        self._end()
+        if self._cancelled and results is not None and self._callbacks.on_done is not None:
+            self._callbacks.on_done(results, True)
+        else:
+            self._fail(error, results)
+
+    def _lose_patience(self) -> None:
+        if self.running:
+            self._worker.end(self._run_later)
+
+    def _scene_closes(self, caller: Any, event: str) -> None:
+        self.abandon(InputError("The scene was closed while grading.", "Load the CT and grade again."))
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _node_leaves(self, caller: Any, event: str, node: Any) -> None:
+        if node is self._inputs.image_node:
+            self.abandon(InputError("The image was removed while grading.", "Load it and grade again."))
+
+    def _end(self) -> None:
+        self.running = False
+        for scene, tag in self._observers:
+            scene.RemoveObserver(tag)
+        self._observers = []
+        self._request = None
+        self._forget_folder()
+
+    def _forget_folder(self) -> None:
+        if self._folder is not None and self._fields is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    def _fail(self, error: VertebralGradingError, results: StudyResults | None) -> None:
+        if self._callbacks.on_error is not None:
+            self._callbacks.on_error(error, results)

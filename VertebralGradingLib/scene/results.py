@@ -1,0 +1,313 @@
+"""Everything a graded study has in the scene: found again, replaced, restored with the scene, removed.
+
+One hidden node for each study holds the report as JSON and refers to the nodes made from it, so that a saved scene
+knows on loading which table, segmentation, points, patches and plot belong together, and grading again finds them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import slicer
+from numpy.typing import NDArray
+
+from VertebralGradingLib.errors import InputError
+from VertebralGradingLib.findings import Report
+from VertebralGradingLib.scene import chart, folder
+from VertebralGradingLib.scene.patches import fill_patch
+from VertebralGradingLib.scene.segments import fill_segments, recolor
+from VertebralGradingLib.scene.six_points import fill_points
+from VertebralGradingLib.scene.table import fill_table
+from VertebralGradingLib.scene.transforms import is_warped, to_world
+from VertebralGradingLib.segmentation.labels import VertebraLabels
+from VertebralGradingLib.spine import Spine
+from VertebralGradingLib.volume import Volume
+
+MODULE = "VertebralGradingResults"
+"""What marks the hidden node; not the module's own name, which marks the panel's parameter node."""
+LEVEL = "VertebralGrading.Level"
+_IMAGE, _CENTROIDS, _GIVEN = "Image", "Centroids", "GivenSegmentation"
+_TABLE, _CHART_TABLE, _CHART, _SERIES = "Table", "ChartTable", "Chart", "Series"
+_SEGMENTATION, _POINTS, _PATCH = "Segmentation", "Points", "Patch"
+_MADE = (_TABLE, _CHART, _SERIES, _CHART_TABLE, _SEGMENTATION, _POINTS, _PATCH)
+_CLASS = {
+    _TABLE: "vtkMRMLTableNode",
+    _CHART_TABLE: "vtkMRMLTableNode",
+    _CHART: "vtkMRMLPlotChartNode",
+    _SERIES: "vtkMRMLPlotSeriesNode",
+    _SEGMENTATION: "vtkMRMLSegmentationNode",
+    _POINTS: "vtkMRMLMarkupsFiducialNode",
+    _PATCH: "vtkMRMLScalarVolumeNode",
+}
+
+
+class StudyResults:
+    """The results of one study in the scene.
+
+    Args:
+        node: the hidden node; use :func:`results_of` or :func:`show_report` instead of making one.
+    """
+
+    def __init__(self, node: Any) -> None:
+        self.node = node
+
+    @property
+    def report(self) -> Report:
+        """The findings as they are shown."""
+        try:
+            return Report.from_dict(json.loads(self.node.GetParameter("report")))
+        except ValueError as error:
+            raise InputError("The results in this scene cannot be read.", "Grade the study again.") from error
+
+    @property
+    def image_node(self) -> Any:
+        """The CT that was graded, or the segmentation where there was none; None when it has left the scene."""
+        return self.node.GetNodeReference(_IMAGE)
+
+    @property
+    def centroids_node(self) -> Any:
+        """The user's point list, None when it has left the scene."""
+        return self.node.GetNodeReference(_CENTROIDS)
+
+    @property
+    def given_node(self) -> Any:
+        """The user's own segmentation, None when there was none."""
+        return self.node.GetNodeReference(_GIVEN)
+
+    @property
+    def table_node(self) -> Any:
+        """Table of findings."""
+        return self.node.GetNodeReference(_TABLE)
+
+    @property
+    def chart_node(self) -> Any:
+        """Plot of heights."""
+        return self.node.GetNodeReference(_CHART)
+
+    @property
+    def segmentation_node(self) -> Any:
+        """Vertebrae coloured by grade, None when no body was found."""
+        return self.node.GetNodeReference(_SEGMENTATION)
+
+    @property
+    def points_node(self) -> Any:
+        """The six points of every vertebra."""
+        return self.node.GetNodeReference(_POINTS)
+
+    def patch_node(self, level: str) -> Any:
+        """Sagittal patch of one vertebra, None when there is none."""
+        return next((node for node in self._referenced(_PATCH) if node.GetAttribute(LEVEL) == level), None)
+
+    @property
+    def folder_item(self) -> int:
+        """Item of the study's folder in the subject hierarchy, 0 when it is gone."""
+        return folder.folder_of(self.table_node) if self.table_node is not None else 0
+
+    def image_moved(self) -> bool:
+        """Whether the image has been given another place since it was graded, so that results no longer fit it."""
+        node = self.image_node
+        if node is None or is_warped(node):
+            return False
+        then = np.array(json.loads(self.node.GetParameter("place") or "null"), dtype=np.float64)
+        return then.shape == (4, 4) and bool(np.abs(_place(node) - then).max() > 1e-3)
+
+    def update(self, report: Report) -> None:
+        """Show changed findings of the same study: table, names and colours, plot, points."""
+        with _one_event(self.node.GetScene()):
+            self._store(report)
+            fill_table(self.table_node or self._get(_TABLE, "findings"), report.findings)
+            self._fill_chart(report)
+            if self.segmentation_node is not None:
+                recolor(self.segmentation_node, report.findings)
+            if self.points_node is not None:
+                fill_points(self.points_node, report.findings)
+
+    def remove(self) -> None:
+        """Take everything that was made for this study out of the scene; the user's own nodes stay."""
+        home = self.folder_item
+        for role in _MADE:
+            for node in list(self._referenced(role)):
+                folder.remove(node)
+        folder.remove_if_empty(self.node.GetScene(), home)
+        self.node.GetScene().RemoveNode(self.node)
+
+    def _show(
+        self,
+        report: Report,
+        ct: Volume | None,
+        spine: Spine | None,
+        labels: VertebraLabels | None,
+    ) -> None:
+        name = self.image_node.GetName()
+        self._store(report)
+        self.node.SetParameter(
+            "place", json.dumps([] if is_warped(self.image_node) else _place(self.image_node).tolist())
+        )
+        table = self._get(_TABLE, f"{name} findings")
+        home = self._home(table, name)
+        fill_table(table, report.findings)
+        self._fill_chart(report)
+        points = self._get(_POINTS, f"{name} six points")
+        fill_points(points, report.findings)
+        if labels is not None:
+            self._fill_segmentation(report, labels, name)
+        else:
+            self._drop(_SEGMENTATION)
+        self._fill_patches(report, ct, spine, home)
+        plot = folder.subfolder(self.node.GetScene(), home, "height plot")
+        for role in _MADE:
+            for node in self._referenced(role) if role != _PATCH else ():
+                folder.item_of(node, plot if role in (_CHART_TABLE, _CHART, _SERIES) else home)
+
+    def _home(self, table: Any, name: str) -> int:
+        found = folder.folder_of(table) if folder.hierarchy(table.GetScene()).GetItemByDataNode(table) else 0
+        item = found or folder.folder_beside(self.image_node, f"{name} vertebral grading")
+        folder.item_of(table, item)
+        return item
+
+    def _store(self, report: Report) -> None:
+        self.node.SetParameter("report", json.dumps(report.to_dict(), ensure_ascii=True, allow_nan=False))
+
+    def _fill_chart(self, report: Report) -> None:
+        data = self._get(_CHART_TABLE, "height chart data")
+        chart.fill_chart_table(data, report.findings)
+        series = list(self._referenced(_SERIES))
+        while len(series) < len(chart.SERIES):
+            series.append(self._add(_SERIES, chart.SERIES[len(series)]))
+        node = self._get(_CHART, "heights")
+        node.RemoveAllPlotSeriesNodeIDs()
+        for item, name in zip(series, chart.SERIES, strict=True):
+            chart.style_series(item, name, data)
+            node.AddAndObservePlotSeriesNodeID(item.GetID())
+        chart.style_chart(node, "Vertebral heights", report.findings)
+
+    def _fill_segmentation(self, report: Report, labels: VertebraLabels, name: str) -> None:
+        node = self._get(_SEGMENTATION, f"{name} vertebrae by grade")
+        if node.GetDisplayNode() is None:
+            node.CreateDefaultDisplayNodes()
+        frame = self.given_node if self.given_node is not None else self.image_node
+        parent = None if is_warped(frame) else frame.GetTransformNodeID()
+        node.SetAndObserveTransformNodeID(parent)
+        to_local = np.asarray(np.eye(4) if parent is None else np.linalg.inv(to_world(frame)), dtype=np.float64)
+        has_grid = self.image_node.IsA("vtkMRMLVolumeNode") and not is_warped(self.image_node)
+        fill_segments(node, labels, report.findings, to_local, self.image_node if has_grid else None)
+        node.CreateClosedSurfaceRepresentation()
+
+    def _fill_patches(self, report: Report, ct: Volume | None, spine: Spine | None, home: int) -> None:
+        scene = self.node.GetScene()
+        shown = [
+            finding for finding in report.findings if ct is not None and ct.contains(np.array(finding.center_ras_mm))
+        ]
+        nodes = {node.GetAttribute(LEVEL): node for node in self._referenced(_PATCH)}
+        for level, node in nodes.items():
+            if level not in {finding.level for finding in shown}:
+                folder.remove(node)
+        if ct is None or not shown:
+            return
+        below = folder.subfolder(scene, home, "sagittal patches")
+        for finding in shown:
+            node = nodes.get(finding.level) or self._add(_PATCH, f"{finding.level} sagittal patch")
+            node.SetAttribute(LEVEL, finding.level)
+            fill_patch(node, ct, finding, spine)
+            folder.item_of(node, below)
+
+    def _referenced(self, role: str) -> Iterator[Any]:
+        nodes = [self.node.GetNthNodeReference(role, n) for n in range(self.node.GetNumberOfNodeReferences(role))]
+        return (node for node in nodes if node is not None)
+
+    def _get(self, role: str, name: str) -> Any:
+        return self.node.GetNodeReference(role) or self._add(role, name)
+
+    def _add(self, role: str, name: str) -> Any:
+        node = self.node.GetScene().AddNewNodeByClass(_CLASS[role], name)
+        self.node.AddNodeReferenceID(role, node.GetID())
+        return node
+
+    def _drop(self, role: str) -> None:
+        for node in list(self._referenced(role)):
+            folder.remove(node)
+
+
+def show_report(
+    report: Report,
+    image_node: Any,
+    *,
+    ct: Volume | None = None,
+    spine: Spine | None = None,
+    labels: VertebraLabels | None = None,
+    centroids_node: Any = None,
+    given_node: Any = None,
+) -> StudyResults:
+    """Put findings into the scene of their image, in place of earlier ones of the same image.
+
+    Args:
+        report: the findings.
+        image_node: volume that was graded, or segmentation where there was no volume.
+        ct: its voxels, for the patches; without it there are none.
+        spine: the centroids' spine, for the patches of vertebrae that were not measured.
+        labels: bodies found, or the user's vertebrae, in world coordinates.
+        centroids_node: the user's point list.
+        given_node: the user's own segmentation; it is referred to and left as it is.
+
+    Raises:
+        InputError: the image has left the scene.
+    """
+    scene = image_node.GetScene() if image_node is not None else None
+    if scene is None:
+        raise InputError("The image has left the scene.", "Load it again; the results were not shown.")
+    with _one_event(scene):
+        results = results_of(image_node) or _new(scene, image_node)
+        results.node.SetNodeReferenceID(_CENTROIDS, centroids_node.GetID() if centroids_node is not None else None)
+        results.node.SetNodeReferenceID(_GIVEN, given_node.GetID() if given_node is not None else None)
+        results._show(report, ct, spine, labels)
+    return results
+
+
+def results_of(image_node: Any) -> StudyResults | None:
+    """The results of an image, None when it has none in its scene."""
+    for results in all_results(image_node.GetScene()):
+        if results.node.GetNodeReferenceID(_IMAGE) == image_node.GetID():
+            return results
+    return None
+
+
+def all_results(scene: Any) -> list[StudyResults]:
+    """The results of every study in a scene."""
+    nodes = scene.GetNodesByClass("vtkMRMLScriptedModuleNode")
+    nodes.UnRegister(None)
+    found = [nodes.GetItemAsObject(n) for n in range(nodes.GetNumberOfItems())]
+    return [StudyResults(node) for node in found if node.GetModuleName() == MODULE]
+
+
+def _new(scene: Any, image_node: Any) -> StudyResults:
+    node = slicer.vtkMRMLScriptedModuleNode()
+    node.SetModuleName(MODULE)
+    node.SetName("VertebralGrading results")
+    node = scene.AddNode(node)
+    node.SetNodeReferenceID(_IMAGE, image_node.GetID())
+    return StudyResults(node)
+
+
+def _place(node: Any) -> NDArray[np.float64]:
+    """(4, 4) voxel -> world of a volume, or own frame -> world of another node."""
+    if not node.IsA("vtkMRMLVolumeNode"):
+        return to_world(node)
+    import vtk
+
+    matrix = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    return to_world(node) @ slicer.util.arrayFromVTKMatrix(matrix)
+
+
+@contextmanager
+def _one_event(scene: Any) -> Iterator[None]:
+    """Tell the views once when all is done."""
+    scene.StartState(slicer.vtkMRMLScene.BatchProcessState)
+    try:
+        yield
+    finally:
+        scene.EndState(slicer.vtkMRMLScene.BatchProcessState)

@@ -1,0 +1,140 @@
+"""Vertebrae as segments that are named and coloured by their grade."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+from numpy.typing import NDArray
+from vtk.util.numpy_support import numpy_to_vtk
+
+from VertebralGradingLib.findings import Finding
+from VertebralGradingLib.report.colors import caption, color_of
+from VertebralGradingLib.resources import resource
+from VertebralGradingLib.scene.inputs import LEVEL_TAG, segment_level
+from VertebralGradingLib.segmentation.labels import VertebraLabels
+
+GRADE_TAG = "VertebralGrading.Grade"
+INTERVAL_TAG = "VertebralGrading.ScoreInterval"
+NAME_TAG = "VertebralGrading.OriginalName"
+_TAGS = (LEVEL_TAG, GRADE_TAG, INTERVAL_TAG, NAME_TAG)
+
+
+def segment_name(finding: Finding) -> str:
+    """Name of a segment: "L1 grade 3", "T12 not assessed", or "T11 reader decides"."""
+    if finding.gradable and finding.grade is not None:
+        return f"{finding.level} grade {finding.grade}"
+    return f"{finding.level} {caption(finding)}"
+
+
+def fill_segments(
+    node: Any, labels: VertebraLabels, findings: Sequence[Finding], to_local: NDArray[np.float64], image_node: Any
+) -> None:
+    """Replace a segmentation's segments by one for each finding that has a label.
+
+    Args:
+        node: segmentation node; its segments take the levels as identifiers.
+        labels: bodies or vertebrae on a voxel grid; affine in world coordinates.
+        findings: cranial to caudal.
+        to_local: (4, 4) from the world to the frame that the node stands in.
+        image_node: volume whose geometry DICOM export shall use, or None.
+    """
+    segmentation = node.GetSegmentation()
+    segmentation.RemoveAllSegments()
+    if image_node is not None:
+        node.SetReferenceImageGeometryParameterFromVolumeNode(image_node)
+    binary = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    segmentation.SetSourceRepresentationName(binary)
+    image, numbers = _shared_image(labels, findings, to_local)
+    for finding in findings:
+        if finding.level in numbers:
+            segment = slicer.vtkSegment()
+            segment.SetLabelValue(numbers[finding.level])
+            segment.AddRepresentation(binary, image)  # one image for all: Slicer's shared labelmap
+            segmentation.AddSegment(segment, finding.level)
+    recolor(node, findings)
+
+
+def recolor(node: Any, findings: Sequence[Finding]) -> None:
+    """Name, colour and tag the segments of each level by its finding; shapes stay as they are."""
+    segmentation = node.GetSegmentation()
+    by_level = {finding.level: finding for finding in findings}
+    for segment_id in segmentation.GetSegmentIDs():
+        segment = segmentation.GetSegment(segment_id)
+        finding = by_level.get(segment_level(segment) or segment_id)
+        if finding is None:
+            continue
+        segment.SetName(segment_name(finding))
+        segment.SetColor(*(value / 255.0 for value in color_of(finding).rgb))
+        segment.SetTag(LEVEL_TAG, finding.level)
+        segment.SetTag(GRADE_TAG, "" if finding.grade is None else str(finding.grade))
+        low, high = finding.grade_interval or (None, None)
+        segment.SetTag(INTERVAL_TAG, "" if low is None else f"{low:.2f} {high:.2f}")
+        entry = terminology_entry(finding.level)
+        if entry:
+            segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), entry)
+
+
+def recolor_given(node: Any, findings: Sequence[Finding]) -> None:
+    """Name and colour the user's own segments by grade; only on request. The first name is kept in a tag."""
+    segmentation = node.GetSegmentation()
+    for segment_id in segmentation.GetSegmentIDs():
+        segment = segmentation.GetSegment(segment_id)
+        value = vtk.reference("")
+        if segment_level(segment) and not segment.GetTag(NAME_TAG, value):
+            segment.SetTag(NAME_TAG, segment.GetName())
+    recolor(node, findings)
+
+
+def restore_given(node: Any) -> None:
+    """Give segments the names back that they had before :func:`recolor_given`."""
+    segmentation = node.GetSegmentation()
+    for segment_id in segmentation.GetSegmentIDs():
+        segment = segmentation.GetSegment(segment_id)
+        name = vtk.reference("")
+        if segment.GetTag(NAME_TAG, name):
+            segment.SetName(str(name))
+            for tag in _TAGS:
+                segment.RemoveTag(tag)
+
+
+def terminology_entry(level: str) -> str:
+    """Slicer's terminology entry of a vertebra (DICOM CID 7603); empty for T13, L6 and unknown levels."""
+    table = _terminology()
+    code = table["types"].get(level)
+    if code is None:
+        return ""
+    category = "^".join(table["category"])
+    kind = f"{table['category'][0]}^{code}^{level} vertebra"
+    return f"{table['context']}~{category}~{kind}~^^~Anatomic codes - DICOM master list~^^~^^"
+
+
+@cache
+def _terminology() -> dict[str, Any]:
+    table: dict[str, Any] = json.loads(resource("terminology/vertebrae.json").read_text(encoding="utf-8"))
+    return table
+
+
+def _shared_image(
+    labels: VertebraLabels, findings: Sequence[Finding], to_local: NDArray[np.float64]
+) -> tuple[Any, dict[str, int]]:
+    """The labels as an oriented image in the node's frame, and the label of each level."""
+    numbers: dict[str, int] = {}
+    for finding in findings:
+        label = labels.by_level.get(finding.level) or labels.label_at(np.array(finding.center_ras_mm))
+        if label is not None and label not in numbers.values():
+            numbers[finding.level] = label
+    voxels = np.where(np.isin(labels.volume.array, list(numbers.values())), labels.volume.array, 0)
+    voxels = voxels.astype(np.uint8 if voxels.max(initial=0) < 256 else np.uint16)
+    image = slicer.vtkOrientedImageData()
+    image.SetDimensions(*labels.volume.shape)
+    scalars = numpy_to_vtk(np.ascontiguousarray(voxels.transpose(2, 1, 0)).ravel(), deep=True)
+    scalars.SetName("ImageScalars")
+    image.GetPointData().SetScalars(scalars)
+    image.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(to_local @ labels.volume.affine))
+    return image, numbers

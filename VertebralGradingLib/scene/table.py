@@ -1,0 +1,79 @@
+"""Findings as a table node, with the columns of the CSV file, typed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import vtk
+from vtk.util.numpy_support import numpy_to_vtk
+
+from VertebralGradingLib.findings import Finding
+from VertebralGradingLib.report.csv_table import COLUMNS, row_values
+
+NO_GRADE = -1
+"""What the integer column ``grade`` holds for a vertebra that was not assessed."""
+
+_TEXT = frozenset(("level", "reason", "deformity", "flags", "suggested_exclusion", "method"))
+_DESCRIPTION = {
+    "grade": f"Genant grade 0-3; {NO_GRADE}: not assessed",
+    "score": "grade on a continuous axis, 0-3",
+    "score_low": "lower end of the 90 % interval of the score",
+    "score_high": "upper end of the 90 % interval of the score",
+    "gradable": "1: assessed, 0: not assessed, see reason",
+    "reason": "why the vertebra was not assessed",
+    **{f"loss_{name}": "height loss as a fraction of the expected height" for name in ("anterior", "middle")},
+    "loss_posterior": "height loss as a fraction of the expected height",
+    "trabecular_hu": "mean HU of the cancellous core",
+}
+
+
+def fill_table(node: Any, findings: Sequence[Finding]) -> None:
+    """Replace a table node's content; missing numbers are NaN, a missing grade is :data:`NO_GRADE`."""
+    rows = [row_values(finding) for finding in findings]
+    columns = {name: _column(name, [row[name] for row in rows]) for name in COLUMNS}
+    set_columns(node, columns)
+    for name in COLUMNS:
+        if name.endswith("_mm"):
+            node.SetColumnUnitLabel(name, "mm")
+        if name in _DESCRIPTION:
+            node.SetColumnDescription(name, _DESCRIPTION[name])
+
+
+def set_columns(node: Any, columns: dict[str, Any]) -> None:
+    """Replace a table node's columns by VTK arrays, in one event."""
+    was = node.StartModify()
+    try:
+        node.SetUseColumnTitleAsColumnHeader(True)
+        node.RemoveAllColumns()
+        for name, array in columns.items():
+            array.SetName(name)
+            node.AddColumn(array)
+            node.SetColumnType(name, array.GetDataType())
+    finally:
+        node.EndModify(was)
+
+
+def text_column(values: Sequence[str]) -> Any:
+    """A column of texts."""
+    array = vtk.vtkStringArray()
+    for value in values:
+        array.InsertNextValue(value)
+    return array
+
+
+def number_column(values: Sequence[float | None]) -> Any:
+    """A column of numbers (double), NaN where there is none."""
+    return numpy_to_vtk(np.array([np.nan if v is None else v for v in values], dtype=np.float64), deep=True)
+
+
+def _column(name: str, values: Sequence[Any]) -> Any:
+    if name in _TEXT:
+        return text_column([str(value) for value in values])
+    if name in ("grade", "gradable"):
+        array = vtk.vtkIntArray()
+        for value in values:
+            array.InsertNextValue(NO_GRADE if value is None else int(value))
+        return array
+    return number_column(values)
