@@ -2,7 +2,7 @@
 
 The process object is handed in, so that this file imports no Qt. Of a QProcess it needs ``connect``, ``start``,
 ``write``, ``readAllStandardOutput``, ``readAllStandardError``, ``closeWriteChannel``, ``waitForFinished``,
-``terminate``, ``kill`` and ``processId``.
+``terminate``, ``kill`` and ``waitForStarted``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from VertebralGradingLib.backend.session import Handlers, Session, worker_command
+from VertebralGradingLib.backend.session import Handlers, Session, stopped, worker_command
 
 PATIENCE_MS = 3000
 
@@ -43,6 +43,7 @@ class QProcessWorker:
         process.connect("finished(int,QProcess::ExitStatus)", self._ended)
         process.connect("errorOccurred(QProcess::ProcessError)", self._failed)
         self.alive = False
+        self._reason = "it was not started"
 
     def start(self) -> None:
         """Start the worker."""
@@ -86,6 +87,8 @@ class QProcessWorker:
                 self._process.waitForFinished(PATIENCE_MS)
 
     def _write(self, data: bytes) -> None:
+        if not self.alive:
+            raise stopped(self._reason)
         self._process.write(data)
 
     def _read(self) -> None:
@@ -97,16 +100,18 @@ class QProcessWorker:
             self._on_log(text)
 
     def _failed(self, error: Any) -> None:
-        if self.alive and not self._process.processId():  # an end that comes later is told by finished()
-            self._lost("it could not be started")
+        if not self._process.waitForStarted(0):  # false too for one that ran and crashed; true for a write error
+            self._lost("it could not be started" if self.session.ready is None else "it crashed or was killed")
 
     def _ended(self, code: int, status: Any) -> None:
-        if self.alive:
-            self._read()  # what was still in the pipe
-            self._lost(f"exit code {code}")
+        self._lost(f"exit code {code}")
 
     def _lost(self, reason: str) -> None:
+        if not self.alive:
+            return
+        self._read()  # what is still in the pipe
         self.alive = False
+        self._reason = reason
         self.session.lost(reason)
         if self._on_ended is not None and not self._stopping:
             self._on_ended(reason)

@@ -51,11 +51,18 @@ class Session:
 
         Returns:
             Its number, for :meth:`cancel`.
+
+        Raises:
+            RemoteError: the worker has ended.
         """
         number = self._next
         self._next += 1
         self._waiting[number] = handlers
-        self._write(encode({"id": number, "type": kind, **fields}))
+        try:
+            self._write(encode({"id": number, "type": kind, **fields}))
+        except VertebralGradingError:
+            del self._waiting[number]
+            raise
         return number
 
     def cancel(self, number: int) -> None:
@@ -89,7 +96,7 @@ class Session:
 
     def lost(self, reason: str) -> None:
         """The worker ended: every request that still waits gets an error."""
-        error = RemoteError("worker", f"The worker stopped ({reason}).", "Start again; finished rows are kept.")
+        error = stopped(reason)
         waiting, self._waiting = self._waiting, {}
         for handlers in waiting.values():
             if handlers.on_error is not None:
@@ -123,6 +130,11 @@ class Session:
             del self._waiting[message["id"]]
             if handlers.on_error is not None:
                 handlers.on_error(RemoteError(message["code"], message["message"], message.get("hint", "")))
+
+
+def stopped(reason: str) -> RemoteError:
+    """The error of a worker that is no more."""
+    return RemoteError("worker", f"The worker stopped ({reason}).", "Start again; finished rows are kept.")
 
 
 def worker_command(python: str | None = None) -> list[str]:

@@ -1,0 +1,76 @@
+"""Putting arrays of the package into the scene, for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import slicer
+from numpy.typing import NDArray
+
+from VertebralGradingLib.points import Point
+from VertebralGradingLib.volume import Volume
+
+
+def add_volume(volume: Volume, name: str = "CT", class_name: str = "vtkMRMLScalarVolumeNode") -> Any:
+    """A volume node with the same voxels in the same places."""
+    node = slicer.mrmlScene.AddNewNodeByClass(class_name, name)
+    slicer.util.updateVolumeFromArray(node, np.ascontiguousarray(volume.array.transpose(2, 1, 0)))
+    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(volume.affine))
+    node.CreateDefaultDisplayNodes()
+    return node
+
+
+def add_points(points: Sequence[Point], name: str = "centroids") -> Any:
+    """A point list."""
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", name)
+    for point in points:
+        n = node.AddControlPointWorld(*point.position)
+        node.SetNthControlPointLabel(n, point.label or point.level or "")
+    return node
+
+
+def add_segmentation(volume: Volume, names: dict[int, str], name: str = "vertebrae") -> Any:
+    """A segmentation with one segment for each label."""
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    node.CreateDefaultDisplayNodes()
+    reference = add_volume(volume, "grid", "vtkMRMLLabelMapVolumeNode")
+    node.SetReferenceImageGeometryParameterFromVolumeNode(reference)
+    for label, text in names.items():
+        segment = node.GetSegmentation().AddEmptySegment("", text)
+        array = (volume.array == label).astype(np.uint8).transpose(2, 1, 0)
+        slicer.util.updateSegmentBinaryLabelmapFromArray(np.ascontiguousarray(array), node, segment, reference)
+    slicer.mrmlScene.RemoveNode(reference)
+    return node
+
+
+def add_transform(matrix: NDArray[np.float64], name: str = "move") -> Any:
+    """A linear transform node, (4, 4) to its parent."""
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", name)
+    node.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
+    return node
+
+
+def add_warp(shift_mm: float = 4.0, name: str = "warp") -> Any:
+    """A transform that is not linear: a grid that moves everything by one vector, plus a small wave to the right."""
+    import vtk
+
+    grid = vtk.vtkImageData()
+    grid.SetDimensions(9, 9, 9)
+    grid.SetOrigin(-400.0, -400.0, -800.0)
+    grid.SetSpacing(100.0, 100.0, 200.0)
+    grid.AllocateScalars(vtk.VTK_DOUBLE, 3)
+    field = vtk.util.numpy_support.vtk_to_numpy(grid.GetPointData().GetScalars()).reshape(9, 9, 9, 3)
+    field[:] = (0.0, 0.0, shift_mm)
+    field[:, :, :, 0] = 0.5 * np.sin(np.arange(9.0))[:, None, None]
+    transform = slicer.vtkOrientedGridTransform()
+    transform.SetDisplacementGridData(grid)
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLGridTransformNode", name)
+    node.SetAndObserveTransformToParent(transform)
+    return node
+
+
+def observers(*nodes: Any, highest_tag: int = 20000) -> int:
+    """How many observers VTK objects have in all."""
+    return sum(node.GetCommand(tag) is not None for node in nodes for tag in range(1, highest_tag))
