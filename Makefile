@@ -5,6 +5,11 @@
 
 PYTHON ?= python3
 VENV := .venv
+# A second environment, with the release of Slicer's core that users have; the first has the one that follows it.
+RELEASE := .venv-slicer-5.12
+RELEASE_PINS := slicer-core==5.12.4.0 vtk==9.6.0
+# What Slicer's renderer and Qt need of the system.
+DEBIAN := libegl1 libegl-mesa0 libgl1 libgl1-mesa-dri libxkbcommon0 libfontconfig1 libdbus-1-3 fonts-dejavu-core
 PY := $(VENV)/bin/python
 # pip builds the package in an environment of its own, which is held to the same versions by these variables.
 PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip
@@ -17,7 +22,8 @@ ARGS ?=
 demo: $(VENV)/.runtime ## grade a synthetic spine; results go to demo-output/
 	$(VENV)/bin/vertebral-grading demo --out demo-output
 
-test: $(VENV)/.test ## run the tests (ARGS="..." goes to pytest)
+test: $(VENV)/.test $(RELEASE)/.test $(VENV)/.system ## run the tests (ARGS="..." goes to pytest)
+	$(RELEASE)/bin/python -m pytest Testing/scene -q -p no:cacheprovider $(ARGS)
 	$(PY) -m pytest Testing $(ARGS)
 
 lint: $(VENV)/.test ## check style, formatting and types
@@ -31,7 +37,7 @@ bench: $(VENV)/.test ## print speed and memory as ratios
 	done; [ $$found = yes ] || echo "Testing/benchmarks holds no script."
 
 clean: ## remove the environment, caches, builds and demo results
-	rm -rf $(VENV) build dist demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(RELEASE) build dist demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## list the targets
@@ -55,5 +61,22 @@ $(VENV)/.runtime: $(VENV)/.created pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.created pyproject.toml constraints.txt
-	$(PIP) install --quiet -c constraints.txt -e '.[test]'
+	$(PIP) install --quiet -c constraints.txt -e '.[test,slicer,train]'
 	@touch $(VENV)/.runtime $@
+
+$(RELEASE)/.test: $(VENV)/.created pyproject.toml constraints.txt
+	$(PYTHON) -m venv --clear $(RELEASE)
+	grep -Ev '^(slicer-core|vtk)==' constraints.txt >$(RELEASE)/constraints.txt
+	PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_BUILD_CONSTRAINT=constraints.txt $(RELEASE)/bin/python -m pip install --quiet \
+	  -c $(RELEASE)/constraints.txt $(RELEASE_PINS) pytest pydicom -e .
+	@touch $@
+
+$(VENV)/.system: $(VENV)/.test
+	@$(PY) Testing/tools/system_libraries.py || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	      apt-get install -y -qq --no-install-recommends $(DEBIAN) >/dev/null && $(PY) Testing/tools/system_libraries.py; \
+	  else \
+	    echo "On Debian or Ubuntu run:  sudo apt-get install $(DEBIAN)" >&2; exit 1; \
+	  fi; }
+	@touch $@

@@ -43,7 +43,9 @@ def patch_grid(finding: Finding, spine: Spine | None) -> Grid:
         up = (points[0::2] - points[1::2]).mean(0)
         forward = points[:2].mean(0) - points[4:].mean(0)
         if min(np.linalg.norm(up), np.linalg.norm(forward)) > 1.0:
-            return _grid(center(finding), axes_from(up, forward))
+            axes = axes_from(up, forward)
+            sideways = (points.mean(0) - center(finding)) @ axes[:, 0]
+            return _grid(center(finding) + sideways * axes[:, 0], axes)
     vertebra = spine.by_level.get(finding.level) if spine is not None else None
     axes = axes_from(SUPERIOR, ANTERIOR) if spine is None or vertebra is None else spine.axes(vertebra)
     return _grid(center(finding), axes)

@@ -7,6 +7,7 @@ from typing import Any
 
 import slicer
 
+from VertebralGradingLib.anatomy import ORDER
 from VertebralGradingLib.findings import POSITIONS, Finding
 from VertebralGradingLib.report.profile import Z90, level_places
 from VertebralGradingLib.report.values import at_position, number
@@ -38,7 +39,7 @@ def style_series(node: Any, name: str, table: Any) -> None:
     """Let a plot series show one column of the chart's table."""
     position, kind = name.split("_")
     is_measured = kind == "measured"
-    node.SetName(f"{position} height" if is_measured else f"{position} expected, {_END[kind]} end")
+    node.SetName(f"{position} height" if is_measured else f"{position}, {_END[kind]} end of the band")
     node.SetAndObserveTableNodeID(table.GetID())
     node.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
     node.SetXColumnName("place")
@@ -57,10 +58,15 @@ def style_series(node: Any, name: str, table: Any) -> None:
 
 def style_chart(node: Any, title: str, findings: Sequence[Finding]) -> None:
     """Titles of the chart. A plot has no names on its axis, so the axis says how levels are counted."""
-    named = all(finding.level[:1] in "TL" for finding in findings)
+    measured = [finding for finding in findings if finding.heights_mm]
+    named = all(finding.level in ORDER for finding in measured)
+    places = level_places(measured) or [0.0]
+    room = max(places) - min(places) + 1.0
+    node.SetXAxisRangeAuto(False)
+    node.SetXAxisRange(min(places) - 0.5, max(places) + 0.5 + 0.55 * room)  # the legend stands on the right
     node.SetTitle(title)
     node.SetXAxisTitle("level (T1 = 1, T12 = 12, L1 = 13, L5 = 17)" if named else "vertebra, cranial to caudal")
-    node.SetYAxisTitle("height (mm); dashed: 90 % of what is expected")
+    node.SetYAxisTitle("height (mm); dashed: 90 % band of what is expected")
     node.SetLegendVisibility(True)
     node.SetGridVisibility(True)
 

@@ -1,0 +1,1 @@
+"""What every learned method shares. torch is imported inside functions only."""
