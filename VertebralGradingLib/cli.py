@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from VertebralGradingLib._version import __version__
-from VertebralGradingLib.errors import InputError, OutputError, VertebralGradingError
+from VertebralGradingLib.errors import InputError, MethodError, OutputError, VertebralGradingError
 
 if TYPE_CHECKING:
     from VertebralGradingLib.findings import Report
@@ -30,6 +30,7 @@ app = typer.Typer(
 )
 _out = Console(width=None if sys.stdout.isatty() else 132)
 _err = Console(stderr=True)
+_BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 _OutDir = Annotated[
     Path, typer.Option("--out", help="Folder for findings.json, findings.csv, report.html, overview.png.")
@@ -107,6 +108,38 @@ def centroids(
 
 
 @app.command()
+def phantom(
+    out: Annotated[Path, typer.Option("--out", help="Folder for the data set.")],
+    n: Annotated[int, typer.Option("--n", min=0, help="Number of subjects; 0 for all of a published preset.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Fixes the data set.")] = 0,
+    preset: Annotated[
+        str, typer.Option("--preset", help="uniform, hard, grading-loss-1283, or verse19-1460.")
+    ] = "uniform",
+    reader_noise: Annotated[
+        bool | None,
+        typer.Option("--reader-noise/--no-reader-noise", help="Grades as a reader with errors gives them."),
+    ] = None,
+    images: Annotated[bool, typer.Option("--images/--no-images", help="Render CTs and masks.")] = True,
+    device: Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda.")] = "cpu",
+) -> None:
+    """Write synthetic spine CTs with known heights and grades as VerSe-style folders."""
+    try:
+        from VertebralGradingLib.phantom.command import describe_counts, write_dataset
+    except ModuleNotFoundError as error:
+        raise MethodError("Phantoms need torch.", "Install the package with its extra: train.") from error
+    with Progress(*_BAR, console=_err, transient=True) as bar, _writing():
+        task = bar.add_task("drawing", total=None)
+
+        def progress(done: int, total: int, name: str) -> None:
+            bar.update(task, completed=done, total=total, description=name)
+
+        rows = write_dataset(out, n, seed, preset, reader_noise, images, device, progress)
+    _out.print(f"{len({row[0] for row in rows})} subjects, {len(rows)} vertebrae written to {escape(str(out))}")
+    for line in describe_counts(rows, preset):
+        _out.print(line)
+
+
+@app.command()
 def info(as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False) -> None:
     """Tell version, methods, formats and what is installed; loads nothing heavy."""
     content = _info()
@@ -143,8 +176,7 @@ def _grade_and_write(
 ) -> Report:
     from VertebralGradingLib.files import grade_files
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=_err, transient=True) as bar:
+    with Progress(*_BAR, console=_err, transient=True) as bar:
         task = bar.add_task("reading", total=None)
 
         def progress(done: int, total: int, level: str) -> None:
@@ -190,7 +222,7 @@ def _info() -> dict[str, Any]:
     return {
         "program": "VertebralGrading",
         "version": __version__,
-        "commands": ["grade", "demo", "centroids", "info"],
+        "commands": ["grade", "demo", "centroids", "phantom", "info"],
         "methods": {"morphometry": {"requires": []}},
         "inputs": {
             "ct": [".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", "DICOM folder"],

@@ -16,6 +16,8 @@ DENSE_HU = 700.0
 """Trabecular bone never reaches this over a large part of the core; cement does."""
 _METAL_SHARE = 0.004
 _DENSE_SHARE = 0.12
+_AROUND = 4
+"""Metal is looked for so many samples around the body."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,15 @@ def body_density(ct: Volume, body: BodyMask, margin_mm: float = 4.0) -> Density:
     """Measure the core (``margin_mm`` inside every edge) and look for metal or cement."""
     from scipy.ndimage import binary_dilation, distance_transform_edt
 
-    solid = body.occupancy >= 0.5
-    values = sample(ct, body.grid.points())
+    box = body.box(margin=_AROUND + 1)
+    solid = body.occupancy[box] >= 0.5
+    part = body.grid.box([side.start for side in box], [side.stop for side in box])
+    values = sample(ct, part.points())
     depth = distance_transform_edt(solid, sampling=STEP_MM)
     core = depth > margin_mm
     if core.sum() * np.prod(STEP_MM) < 500.0:
         core = depth > margin_mm / 2
-    around = binary_dilation(solid, iterations=4)
+    around = binary_dilation(solid, iterations=_AROUND)
     metal = float((values[around] > METAL_HU).mean()) if around.any() else 0.0
     if core.sum() * np.prod(STEP_MM) < 200.0:
         return Density(None, None, metal > _METAL_SHARE)

@@ -6,6 +6,7 @@ anterior is on the left of a displayed patch and the axes are right-handed in RA
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -106,16 +107,21 @@ class Grid:
         )
         return np.stack([row, column, depth], axis=-1)
 
-    def crop(self, edge: int) -> Grid:
-        """The central ``edge`` x ``edge`` rows and columns, all depths."""
-        r, c = (self.shape[0] - edge) // 2, (self.shape[1] - edge) // 2
-        rows = slice(r, r + edge)
+    def box(self, low: Sequence[int], high: Sequence[int]) -> Grid:
+        """The part from index ``low`` up to, not including, ``high``."""
+        (r, c, d), (r_end, c_end, d_end) = low, high
+        rows = slice(r, r_end)
         return Grid(
-            (edge, edge, self.shape[2]),
-            self.origin[rows] + c * self.column_step[rows],
+            (r_end - r, c_end - c, d_end - d),
+            self.origin[rows] + c * self.column_step[rows] + d * self.depth_step[rows],
             self.column_step[rows],
             self.depth_step[rows],
         )
+
+    def crop(self, edge: int) -> Grid:
+        """The central ``edge`` x ``edge`` rows and columns, all depths."""
+        r, c = (self.shape[0] - edge) // 2, (self.shape[1] - edge) // 2
+        return self.box((r, c, 0), (r + edge, c + edge, self.shape[2]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,6 +256,23 @@ def straightened_block(
     else:
         grid = curved_grid(spine, vertebra, shape, step_mm, follow="full")
     return Block(sample(ct, grid.points(), order=order), grid)
+
+
+def sample_where(volume: Volume, grid: Grid, fill: float = 0.0) -> NDArray[np.float32]:
+    """Sample a volume on a rigid grid much larger than it: linear, ``fill`` outside the volume, which is not visited.
+
+    Returns:
+        (rows, columns, depth) float32.
+    """
+    ends = np.array(np.meshgrid(*[(-0.5, size - 0.5) for size in volume.shape])).reshape(3, -1).T
+    corners = grid.to_index(volume.to_ras(ends))
+    low = np.clip(np.floor(corners.min(0)).astype(int), 0, grid.shape)
+    high = np.clip(np.ceil(corners.max(0)).astype(int) + 1, 0, grid.shape)
+    out = np.full(grid.shape, fill, dtype=np.float32)
+    if (high - low).min() > 0:
+        where = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        out[where] = sample(volume, grid.box(low.tolist(), high.tolist()).points(), fill=fill)
+    return out
 
 
 def to_volume(values: NDArray[Any], grid: Grid, target: Volume, fill: float = 0.0) -> tuple[Volume, tuple[slice, ...]]:

@@ -8,10 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralGradingLib.curve import axes_from
-from VertebralGradingLib.reformation import Grid
-from VertebralGradingLib.sampling import sample
+from VertebralGradingLib.reformation import Grid, sample_where
 from VertebralGradingLib.segmentation.body import SHAPE, STEP_MM, BodyMask, body_grid
-from VertebralGradingLib.volume import Volume
 
 _CENTER = (np.array(SHAPE) - 1) / 2
 AHEAD_MM = (_CENTER[1] - np.arange(SHAPE[1])) * STEP_MM[1]
@@ -144,9 +142,7 @@ def own_frame(body: BodyMask, rounds: int = 2) -> tuple[BodyMask, Sheets]:
         right, anterior, up = sheets.axes.T
         axes = axes_from(up - slope_ahead * anterior + slope_left * right, anterior)
         grid = body_grid(body.centroid(), axes)
-        source = body.grid.affine
-        assert source is not None  # body blocks are rigid
-        turned = sample(Volume(body.occupancy, source), grid.points(), fill=0.0)
+        turned = sample_where(body.as_volume(), grid)
         body = replace(body, occupancy=turned, grid=grid, axes=axes)
         sheets = edge_sheets(body)
     return body, sheets

@@ -53,9 +53,31 @@ class BodyMask:
         ]
         return self.grid.to_ras(np.array(index))
 
+    def as_volume(self) -> Volume:
+        """The block as a volume, cut to where it is not empty; voxel axes are rows, columns and depth."""
+        box = self.box(margin=1)
+        part = self.grid.box([side.start for side in box], [side.stop for side in box])
+        affine = part.affine
+        assert affine is not None  # body blocks are rigid
+        return Volume(self.occupancy[box], affine)
+
+    def box(self, margin: int = 0) -> tuple[slice, slice, slice]:
+        """Where the block is not empty, with so many samples around it; the whole block when it is empty."""
+        filled = self.occupancy > 0
+        found = []
+        for axis in range(3):
+            used = np.flatnonzero(filled.any(axis=tuple(a for a in range(3) if a != axis)))
+            if not len(used):
+                return slice(0, SHAPE[0]), slice(0, SHAPE[1]), slice(0, SHAPE[2])
+            found.append(slice(max(used[0] - margin, 0), min(used[-1] + margin + 1, SHAPE[axis])))
+        rows, columns, depth = found
+        return rows, columns, depth
+
     def to_labels(self, target: Volume) -> tuple[NDArray[np.bool_], tuple[slice, ...]]:
         """The body on a patient volume's voxels: a boolean crop and the slices it stands for."""
-        crop, region = to_volume(self.occupancy, self.grid, target)
+        box = self.box(margin=2)
+        part = self.grid.box([side.start for side in box], [side.stop for side in box])
+        crop, region = to_volume(self.occupancy[box], part, target)
         return crop.array >= 0.5, region
 
 

@@ -14,6 +14,7 @@ from VertebralGradingLib.anatomy import NUMBERINGS, ORDER, axis_position, rank
 from VertebralGradingLib.curve import ANTERIOR
 from VertebralGradingLib.errors import MaskError
 from VertebralGradingLib.points import Point
+from VertebralGradingLib.reformation import sample_where
 from VertebralGradingLib.sampling import sample
 from VertebralGradingLib.segmentation.body import SHAPE, STEP_MM, BodyMask, body_grid
 from VertebralGradingLib.spine import build_spine
@@ -197,7 +198,7 @@ def body_from_labels(
         MaskError: the label has no voxels near the centre.
     """
     grid = body_grid(center, axes)
-    occupancy = sample(labels.indicator(label), grid.points(), fill=0.0)
+    occupancy = sample_where(labels.indicator(label), grid)
     if occupancy.sum() * np.prod(STEP_MM) < 200.0:
         raise MaskError("The mask has no voxels at a centroid.", "Check that mask and centroids belong together.")
     body, arch = occupancy, None
