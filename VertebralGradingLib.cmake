@@ -11,6 +11,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/backend/qprocess.py
   VertebralGradingLib/backend/server.py
   VertebralGradingLib/backend/session.py
+  VertebralGradingLib/bodies.py
   VertebralGradingLib/cli.py
   VertebralGradingLib/curve.py
   VertebralGradingLib/defects.py
@@ -22,10 +23,14 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/genant.py
   VertebralGradingLib/image_io.py
   VertebralGradingLib/methods.py
+  VertebralGradingLib/models/__init__.py
+  VertebralGradingLib/models/batches.py
   VertebralGradingLib/morphometric.py
   VertebralGradingLib/morphometry.py
   VertebralGradingLib/naming.py
   VertebralGradingLib/norms.py
+  VertebralGradingLib/panel/__init__.py
+  VertebralGradingLib/panel/worker.py
   VertebralGradingLib/pictures.py
   VertebralGradingLib/pipeline.py
   VertebralGradingLib/points.py
@@ -49,6 +54,20 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/report/write.py
   VertebralGradingLib/resources.py
   VertebralGradingLib/sampling.py
+  VertebralGradingLib/scene/__init__.py
+  VertebralGradingLib/scene/chart.py
+  VertebralGradingLib/scene/folder.py
+  VertebralGradingLib/scene/grading.py
+  VertebralGradingLib/scene/inputs.py
+  VertebralGradingLib/scene/job.py
+  VertebralGradingLib/scene/live.py
+  VertebralGradingLib/scene/patches.py
+  VertebralGradingLib/scene/results.py
+  VertebralGradingLib/scene/segments.py
+  VertebralGradingLib/scene/six_points.py
+  VertebralGradingLib/scene/table.py
+  VertebralGradingLib/scene/transforms.py
+  VertebralGradingLib/scene/views.py
   VertebralGradingLib/segmentation/__init__.py
   VertebralGradingLib/segmentation/body.py
   VertebralGradingLib/segmentation/classical.py
@@ -67,4 +86,5 @@ set(VertebralGradingLib_RESOURCES
   Resources/norms/SOURCES.md
   Resources/norms/vertebral_heights.csv
   Resources/schema/findings.schema.json
+  Resources/terminology/vertebrae.json
   )
