@@ -8,24 +8,31 @@ import logging
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-import qt
 import slicer
+import vtk
+from slicer import vtkMRMLMarkupsFiducialNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
+from slicer.parameterNodeWrapper import Choice, parameterNodeWrapper
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
     ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
+from slicer.util import VTKObservationMixin
 
 if TYPE_CHECKING:
     from VertebralGradingLib.backend.blocking import WorkerClient
     from VertebralGradingLib.findings import Report
+    from VertebralGradingLib.panel.worker import WorkerKeeper
     from VertebralGradingLib.scene.job import Callbacks, GradingJob
     from VertebralGradingLib.scene.results import StudyResults
+
+LOWEST = ["as named", "L6", "L5", "L4", "L3", "L2", "L1", "T13", *(f"T{number}" for number in range(12, 0, -1))]
+"""Choices for the level of the most caudal point; the library is not imported for them when Slicer starts."""
 
 
 def ensureLibrary() -> None:
@@ -56,32 +63,126 @@ class VertebralGrading(ScriptedLoadableModule):
             "Grades follow Genant HK et al., Vertebral fracture assessment using a semiquantitative technique, "
             "J Bone Miner Res 1993;8:1137-1148. Licensed under the Apache License 2.0."
         )
+        slicer.app.connect("startupCompleted()", registerSampleData)
 
 
-class VertebralGradingWidget(ScriptedLoadableModuleWidget):
-    """What the module shows in Slicer's panel."""
+def registerSampleData() -> None:
+    """Offer the synthetic spine in the Sample Data module; it is made on the spot and nothing is downloaded."""
+    import SampleData
+
+    folder = Path(__file__).resolve().parent / "Resources" / "Icons"
+    SampleData.SampleDataLogic.registerCustomSampleDataSource(
+        category="VertebralGrading",
+        sampleName="SyntheticSpine",
+        thumbnailFileName=str(folder / "SyntheticSpine.png"),
+        customDownloader=loadSyntheticSpine,
+    )
+
+
+def loadSyntheticSpine(source=None) -> list:
+    """Make the synthetic spine and its centroids; called by the Sample Data module."""
+    ensureLibrary()
+    from VertebralGradingLib.panel.inputs import loadSample
+
+    return list(loadSample())
+
+
+@parameterNodeWrapper
+class VertebralGradingParameterNode:
+    """What is chosen in the panel, saved with the scene."""
+
+    ct: vtkMRMLScalarVolumeNode
+    centroids: vtkMRMLMarkupsFiducialNode
+    segmentation: vtkMRMLSegmentationNode
+    lowest: Annotated[str, Choice(LOWEST)] = "as named"
+
+
+class VertebralGradingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """The panel: its parts are in VertebralGradingLib/panel."""
+
+    def __init__(self, parent=None) -> None:
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic = None
+        self.panel = None
+        self._parameterNode = None
+        self._parameterNodeTag = None
 
     def setup(self) -> None:
         """Build the panel."""
         ScriptedLoadableModuleWidget.setup(self)
+        ensureLibrary()
+        from VertebralGradingLib.panel.panel import Panel
+
+        uiWidget = slicer.util.loadUI(self.resourcePath("UI/VertebralGrading.ui"))
+        self.layout.addWidget(uiWidget)
+        self.ui = slicer.util.childWidgetVariables(uiWidget)
+        uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = VertebralGradingLogic()
-        self.introductionLabel = qt.QLabel(
-            _(
-                "Grades thoracic and lumbar vertebral bodies on CT, one per centroid: anterior, middle and posterior "
-                "height, height loss, and the Genant grade with its interval.\n\n"
-                "From the Python console:\n"
-                "VertebralGradingLogic().grade(volumeNode, markupsNode)\n"
-                "VertebralGradingLogic().gradeFiles(ctPath, centroidsPath, outputFolder)\n\n"
-                "For research only, not for clinical use."
-            )
-        )
-        self.introductionLabel.setWordWrap(True)
-        self.layout.addWidget(self.introductionLabel)
-        self.layout.addStretch(1)
+        self.panel = Panel(uiWidget, self.ui, self.logic, self.parameters)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
+        self.initializeParameterNode()
 
     def cleanup(self) -> None:
         """End what the module has started."""
-        self.logic.close()
+        self.setParameterNode(None)
+        self.removeObservers()
+        if self.panel is not None:
+            self.panel.close()
+        if self.logic is not None:
+            self.logic.close()
+
+    def enter(self) -> None:
+        """The user comes to the module."""
+        self.initializeParameterNode()
+        self.panel.enter()
+
+    def exit(self) -> None:
+        """The user leaves the module."""
+        self.setParameterNode(None)
+        self.panel.exit()
+
+    def parameters(self):
+        """Return the parameter node, None while there is none."""
+        return self._parameterNode
+
+    def onSceneStartClose(self, caller, event) -> None:
+        """The scene goes: let go of it."""
+        self.setParameterNode(None)
+        self.panel.closeStudy()
+
+    def onSceneEndClose(self, caller, event) -> None:
+        """An empty scene has come."""
+        if self.parent.isEntered:
+            self.initializeParameterNode()
+
+    def onSceneEndImport(self, caller, event) -> None:
+        """A scene was loaded: show the study that it may hold."""
+        if self.parent.isEntered:
+            self.initializeParameterNode()
+            self.panel.openStudyInScene()
+
+    def initializeParameterNode(self) -> None:
+        """Take up the parameter node of the scene."""
+        self.setParameterNode(self.logic.getParameterNode())
+
+    def setParameterNode(self, node) -> None:
+        """Connect the panel to a parameter node, or to none."""
+        if self._parameterNode is not None:
+            self._parameterNode.disconnectGui(self._parameterNodeTag)
+            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParameters)
+        self._parameterNode = node
+        if node is not None:
+            self._parameterNodeTag = node.connectGui(self.ui)
+            self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self.onParameters)
+        self.onParameters()
+
+    def onParameters(self, caller=None, event=None) -> None:
+        """Something else was chosen."""
+        if self.panel is not None:
+            self.panel.updateState()
 
 
 class VertebralGradingLogic(ScriptedLoadableModuleLogic):
@@ -89,6 +190,7 @@ class VertebralGradingLogic(ScriptedLoadableModuleLogic):
 
     def __init__(self) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
+        self.onLog = logging.debug
         self._keeper = None
         self._client = None
         self._job = None
@@ -144,20 +246,29 @@ class VertebralGradingLogic(ScriptedLoadableModuleLogic):
         """
         ensureLibrary()
         from VertebralGradingLib.errors import InputError
-        from VertebralGradingLib.panel.worker import WorkerKeeper, runLater
+        from VertebralGradingLib.panel.worker import runLater
         from VertebralGradingLib.scene.grading import read_inputs
         from VertebralGradingLib.scene.job import Callbacks, GradingJob
 
         if self.isGrading():
             raise InputError(_("A study is being graded."), _("Wait for it or cancel it."))
         inputs = read_inputs(volumeNode, markupsNode, segmentationNode, lowest, methods)
-        if self._keeper is None:
-            self._keeper = WorkerKeeper(logging.debug)
-        self._job = GradingJob(
-            inputs, self._keeper.worker(), callbacks or Callbacks(), runLater, slicer.app.temporaryPath
-        )
+        worker = self.keeper().worker()
+        self._job = GradingJob(inputs, worker, callbacks or Callbacks(), runLater, slicer.app.temporaryPath)
         self._job.start()
         return self._job
+
+    def getParameterNode(self) -> VertebralGradingParameterNode:
+        """Return what is chosen in the panel."""
+        return VertebralGradingParameterNode(super().getParameterNode())
+
+    def keeper(self) -> "WorkerKeeper":
+        """Return what has the worker process."""
+        if self._keeper is None:
+            from VertebralGradingLib.panel.worker import WorkerKeeper
+
+            self._keeper = WorkerKeeper(self.onLog)
+        return self._keeper
 
     def isGrading(self) -> bool:
         """Return whether a run that was started with ``startGrading`` goes on."""

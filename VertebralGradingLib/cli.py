@@ -139,6 +139,51 @@ def phantom(
         _out.print(line)
 
 
+_models = typer.Typer(help="Models of learned methods: list, import, delete.", no_args_is_help=True)
+app.add_typer(_models, name="models")
+
+
+@_models.command("list")
+def list_models(
+    verify: Annotated[bool, typer.Option("--verify", help="Compare the checksum of every file.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable, with the models' cards.")] = False,
+) -> None:
+    """List the models that came with the program and those that were imported."""
+    from VertebralGradingLib.models import registry
+
+    models = [model.verified() if verify else model for model in registry.list_models()]
+    if as_json:
+        sys.stdout.write(json.dumps([model.to_dict() for model in models], indent=2) + "\n")
+        return
+    table = Table(title="Models")
+    for column in ("name", "version", "method", "size (MB)", "checksum", "place", "state"):
+        table.add_column(column)
+    for model in models:
+        state = model.problem or ("verified" if verify else "complete")
+        size = f"{model.bytes / 1e6:.1f}"
+        row = (model.name, model.version, model.method, size, model.checksum, model.place, state)
+        table.add_row(*map(escape, row))
+    _out.print(table if models else "No models are installed; grading by morphometry needs none.")
+
+
+@_models.command("import")
+def import_model(file: Annotated[Path, typer.Argument(help="Zip file or folder with a card.json.")]) -> None:
+    """Check a model and install it, whole or not at all."""
+    from VertebralGradingLib.models import registry
+
+    model = registry.import_model(file)
+    _out.print(f"Imported {model.name} {model.version} ({model.bytes / 1e6:.1f} MB, checksum {model.checksum}).")
+
+
+@_models.command("delete")
+def delete_model(name: Annotated[str, typer.Argument(help="Name of an imported model.")]) -> None:
+    """Delete an imported model."""
+    from VertebralGradingLib.models import registry
+
+    registry.delete_model(name)
+    _out.print(f"Deleted {escape(name)}.")
+
+
 @app.command()
 def info(as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False) -> None:
     """Tell version, methods, formats and what is installed; loads nothing heavy."""
@@ -222,7 +267,7 @@ def _info() -> dict[str, Any]:
     return {
         "program": "VertebralGrading",
         "version": __version__,
-        "commands": ["grade", "demo", "centroids", "phantom", "info"],
+        "commands": ["grade", "demo", "centroids", "phantom", "models", "info"],
         "methods": {"morphometry": {"requires": []}},
         "inputs": {
             "ct": [".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", "DICOM folder"],

@@ -17,6 +17,9 @@ RESEARCH_USE = "Research software. Not a medical device; not for diagnosis or tr
 
 POSITIONS = ("anterior", "middle", "posterior")
 
+SCHMORL_NODE = "schmorl_node"
+"""The suggested exclusion of a deformity that is a focal endplate defect."""
+
 FLAG_TEXT: dict[str, str] = {
     "level_unknown": "level not named; graded relative to its neighbours",
     "off_curve": "centroid more than 10 mm off the spine's curve",
@@ -66,6 +69,20 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """What the reader says of a vertebra; it stands beside what the methods say and never replaces it.
+
+    Attributes:
+        grade: the reader's Genant grade 0-3, None where the reader gave none.
+        exclusion: why the reader leaves the vertebra out, such as "Schmorl node"; empty where it counts. An exclusion
+            goes before a grade.
+    """
+
+    grade: int | None = None
+    exclusion: str = ""
+
+
+@dataclass(frozen=True)
 class Finding:
     """One vertebra.
 
@@ -83,8 +100,10 @@ class Finding:
         heights_mm: anterior, middle, posterior (mm), empty when not measured.
         height_loss: the same as fractions of the expected heights.
         flags: names out of :data:`FLAG_TEXT`.
-        suggested_exclusion: what the deformity may be other than a fracture ("schmorl_node"), for the reader to decide.
+        suggested_exclusion: what the deformity may be other than a fracture (:data:`SCHMORL_NODE`), for the reader to
+            decide.
         evidence: what each method says.
+        reading: what the reader says, None where the reader has said nothing.
     """
 
     level: str
@@ -102,6 +121,41 @@ class Finding:
     flags: tuple[str, ...] = ()
     suggested_exclusion: str = ""
     evidence: tuple[Evidence, ...] = ()
+    reading: Reading | None = None
+
+    @property
+    def automatic_grade(self) -> int | None:
+        """The program's own grade, None when it was not assessed."""
+        return self.grade if self.gradable else None
+
+    @property
+    def final_grade(self) -> int | None:
+        """The reader's grade where there is one, else the automatic one; None when excluded or graded by neither."""
+        if self.reading is None:
+            return self.automatic_grade
+        if self.reading.exclusion:
+            return None
+        return self.automatic_grade if self.reading.grade is None else self.reading.grade
+
+    @property
+    def excluded(self) -> bool:
+        """Whether the reader has left the vertebra out."""
+        return self.reading is not None and bool(self.reading.exclusion)
+
+    @property
+    def exclusion_text(self) -> str:
+        """That the reader has left the vertebra out, and why; empty where it counts."""
+        return f"excluded by the reader ({self.reading.exclusion})" if self.reading and self.reading.exclusion else ""
+
+    @property
+    def changed_by_reader(self) -> bool:
+        """Whether the final grade is the reader's and another than the automatic one."""
+        return not self.excluded and self.final_grade != self.automatic_grade
+
+    @property
+    def undecided(self) -> bool:
+        """Whether an exclusion is suggested and the reader has not decided."""
+        return bool(self.suggested_exclusion) and self.reading is None
 
     def evidence_of(self, method: str) -> Evidence | None:
         """The evidence of one method, if it has any."""
@@ -134,6 +188,7 @@ class Finding:
                 "points_ras_mm": tuple(tuple(point) for point in item["points_ras_mm"]),
                 "flags": tuple(item["flags"]),
                 "evidence": evidence,
+                "reading": _reading(item.get("reading")),
             }
         )
 
@@ -158,15 +213,20 @@ class Report:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """Worst grade, number of vertebrae of grade 2 or more, spinal deformity index, and what was not assessed."""
-        grades = [finding.grade for finding in self.findings if finding.grade is not None]
+        """Worst grade, number of vertebrae of grade 2 or more, spinal deformity index, and what was not assessed.
+
+        Final grades are counted; what the reader excludes is not assessed, with the reader's reason.
+        """
+        grades = [finding.final_grade for finding in self.findings if finding.final_grade is not None]
         return {
             "worst_grade": max(grades) if grades else None,
             "n_assessed": len(grades),
             "n_grade2_or_more": sum(grade >= 2 for grade in grades),
             "spinal_deformity_index": sum(grades) if grades else None,
             "not_assessed": [
-                {"level": finding.level, "reason": finding.reason} for finding in self.findings if not finding.gradable
+                {"level": finding.level, "reason": _why_not_assessed(finding)}
+                for finding in self.findings
+                if finding.final_grade is None
             ],
         }
 
@@ -196,6 +256,14 @@ class Report:
             raise ValueError(f"not a {SCHEMA} file")
         findings = tuple(Finding.from_dict(item) for item in content["findings"])
         return Report(content["study"], findings, content.get("provenance", {}))
+
+
+def _why_not_assessed(finding: Finding) -> str:
+    return finding.exclusion_text if finding.excluded else finding.reason
+
+
+def _reading(item: dict[str, Any] | None) -> Reading | None:
+    return None if item is None else Reading(item["grade"], item["exclusion"])
 
 
 def _pair(value: Any) -> tuple[float, float] | None:

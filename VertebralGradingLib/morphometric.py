@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from VertebralGradingLib.anatomy import GRADABLE, ORDER, axis_position
 from VertebralGradingLib.errors import CentroidError, MethodError
-from VertebralGradingLib.findings import POSITIONS, Evidence, Finding, Report
+from VertebralGradingLib.findings import FLAG_TEXT, SCHMORL_NODE, Evidence, Finding, Report
+from VertebralGradingLib.height_rows import (
+    REFERENCE_FLAGS,
+    UNTRUSTED,
+    HeightRow,
+    defect_quantities,
+    from_named,
+    grade_rows,
+    height_quantities,
+    named,
+    reference_flags,
+)
 from VertebralGradingLib.morphometry import heights_from_points
-from VertebralGradingLib.reference import HeightGrade, grade_heights
+from VertebralGradingLib.reference import HeightGrade
 from VertebralGradingLib.study import MeasuredVertebra, Study
 
-_UNTRUSTED = frozenset(
-    ("cut_by_volume_edge", "implant_or_cement", "far_off_curve", "low_confidence_mask", "disc_below_resolution")
-)
-IMPLAUSIBLE_EXCESS = 0.35
-"""A height this share above its reference is an error of the mask, not a tall vertebra."""
-IMPLAUSIBLE_LOSS = 0.92
+_LAST_FLAGS = (*REFERENCE_FLAGS, "methods_disagree", "reader_points")
+"""Flags that come and go while a reader works, in the order in which they stand at the end of a finding's flags."""
+_SHIFTABLE = tuple(level for level in ORDER if level in GRADABLE and level != "T13")
+"""Levels that can be shifted, cranial to caudal."""
+_IMPLAUSIBLE = FLAG_TEXT["implausible_heights"]
 
 
 class MorphometricGrading:
@@ -30,23 +43,9 @@ class MorphometricGrading:
 
     def grade(self, study: Study) -> dict[str, Evidence]:
         """Evidence for every measured vertebra; cut or implanted ones are measured but do not carry the reference."""
-        measured = [item for item in study.vertebrae if item.measurement is not None]
-        if not measured:
-            return {}
-        usable = [item for item in measured if not _untrusted(item)]
-        group = usable if usable else measured
-        known = all(item.vertebra.known for item in measured)
-        results = _graded(group, known)
-        without = _graded_without_defects(group, known)
-        for item in measured:
-            if item not in group:
-                results[item.vertebra.level] = _graded([*group, item], known)[item.vertebra.level]
-        return {
-            item.vertebra.level: _evidence(
-                item, results[item.vertebra.level], without.get(item.vertebra.level, results[item.vertebra.level])
-            )
-            for item in measured
-        }
+        measured = {item.vertebra.level: item for item in study.vertebrae if item.measurement is not None}
+        results = grade_rows([_row_of_measured(item) for item in measured.values()])
+        return {level: _evidence(item, *results[level]) for level, item in measured.items()}
 
     def explain(self, study: Study, level: str, kind: str = "heights", **options: Any) -> dict[str, Any]:
         """Height profile of one vertebra from front to back.
@@ -78,47 +77,30 @@ class MorphometricGrading:
         }
 
 
-def _untrusted(item: MeasuredVertebra) -> bool:
-    """Whether a vertebra's heights must not carry the patient's reference."""
-    return bool(_UNTRUSTED & set(item.flags))
-
-
-def _graded(items: list[MeasuredVertebra], known: bool) -> dict[str, HeightGrade]:
-    measurements = [item.measurement for item in items]
-    results = grade_heights(
-        np.array([item.vertebra.axis_position if known else float(item.vertebra.order) for item in items]),
-        np.array([m.heights_mm for m in measurements if m is not None]),
-        np.array([m.sd_mm for m in measurements if m is not None]),
-        known,
+def _row_of_measured(item: MeasuredVertebra) -> HeightRow:
+    vertebra, measurement = item.vertebra, item.measurement
+    assert measurement is not None  # the caller grades measured vertebrae only
+    return HeightRow(
+        level=vertebra.level,
+        axis_position=vertebra.axis_position,
+        order=float(vertebra.order),
+        known=vertebra.known,
+        heights_mm=measurement.heights_mm,
+        sd_mm=measurement.sd_mm,
+        filled_mm=item.heights_without_defects,
+        trusted=not UNTRUSTED & set(item.flags),
     )
-    return {item.vertebra.level: result for item, result in zip(items, results, strict=True)}
-
-
-def _graded_without_defects(items: list[MeasuredVertebra], known: bool) -> dict[str, HeightGrade]:
-    """Grades had the focal defects not been there."""
-    out = {}
-    for item in items:
-        if item.heights_without_defects is not None and item.measurement is not None:
-            filled = replace(item, measurement=replace(item.measurement, heights_mm=item.heights_without_defects))
-            others = [filled if other is item else other for other in items]
-            out[item.vertebra.level] = _graded(others, known)[item.vertebra.level]
-    return out
 
 
 def _evidence(item: MeasuredVertebra, result: HeightGrade, without: HeightGrade) -> Evidence:
     measurement = item.measurement
     assert measurement is not None  # the caller grades measured vertebrae only
-    flags = list(item.flags)
-    if result.weak:
-        flags.append("reference_weak")
-    if result.loss.min() < -IMPLAUSIBLE_EXCESS or result.loss.max() > IMPLAUSIBLE_LOSS:
-        flags.append("implausible_heights")
     density = item.density
     quantities: dict[str, Any] = {
         **height_quantities(result),
-        "heights_mm": _named(measurement.heights_mm),
-        "height_sd_mm": _named(measurement.sd_mm),
-        "thirds_mm": {side: _named(values) for side, values in measurement.thirds_mm.items()},
+        "heights_mm": named(measurement.heights_mm),
+        "height_sd_mm": named(measurement.sd_mm),
+        "thirds_mm": {side: named(values) for side, values in measurement.thirds_mm.items()},
         "depth_mm": measurement.depth_mm,
         "width_mm": measurement.width_mm,
         "up_ras": measurement.sheets.axes[:, 2].tolist(),
@@ -141,24 +123,11 @@ def _evidence(item: MeasuredVertebra, result: HeightGrade, without: HeightGrade)
             for defect in item.defects
         ],
     }
-    if item.defects:
-        quantities["grade_without_defect"] = without.grade
-        quantities["loss_without_defect"] = _named(without.loss)
-    return Evidence("morphometry", result.grade, result.score_interval, result.score, quantities, tuple(flags))
-
-
-def height_quantities(result: HeightGrade) -> dict[str, Any]:
-    """The part of the evidence that follows from heights and reference alone."""
-    return {
-        "reference_mm": _named(result.reference_mm),
-        "reference_sd_mm": _named(result.reference_sd_mm),
-        "height_loss": _named(result.loss),
-        "loss_interval": dict(zip(POSITIONS, result.loss_interval.tolist(), strict=True)),
-        "deformity": result.shape,
-        "wedge_loss": result.wedge_loss,
-        "biconcave_loss": result.biconcave_loss,
-        "crush_loss": result.crush_loss,
-    }
+    if item.heights_without_defects is not None:
+        quantities["heights_without_defect_mm"] = named(item.heights_without_defects)
+        quantities.update(defect_quantities(without))
+    flags = (*item.flags, *reference_flags(result))
+    return Evidence("morphometry", result.grade, result.score_interval, result.score, quantities, flags)
 
 
 def move_points(report: Report, level: str, points_ras: NDArray[np.float64], accept: bool = False) -> Report:
@@ -174,25 +143,61 @@ def move_points(report: Report, level: str, points_ras: NDArray[np.float64], acc
     Raises:
         CentroidError: the level has no morphometry, not six points, or two of them coincide or are swapped.
     """
-    targets = [finding for finding in report.findings if finding.evidence_of("morphometry") is not None]
-    if level not in {finding.level for finding in targets}:
+    own = next((f for f in report.findings if f.level == level and f.evidence_of("morphometry") is not None), None)
+    if own is None:
         raise CentroidError(f"{level} was not measured.", "Choose a vertebra that has heights.")
-    own = next(finding for finding in targets if finding.level == level)
     heights = heights_from_points(points_ras, np.array(_quantities(own)["up_ras"]))
-    moved = [_with_points(f, points_ras, heights) if f.level == level else f for f in targets]
-    sound = [f for f in moved if not _UNTRUSTED & set(f.flags)] or moved
-    used = sound if own.level in {f.level for f in sound} else [*sound, next(f for f in moved if f.level == level)]
-    known = all(_quantities(f)["level_known"] for f in moved)
-    place = "axis_position" if known else "order"
-    table = np.array([[_quantities(f)["heights_mm"][p] for p in POSITIONS] for f in used])
-    spread = np.array([[_quantities(f)["height_sd_mm"][p] for p in POSITIONS] for f in used])
-    results = grade_heights(np.array([float(_quantities(f)[place]) for f in used]), table, spread, known)
-    changed = {
-        f.level: _regraded(f, result, f.level == level and accept) for f, result in zip(used, results, strict=True)
-    }
+    moved = [_with_points(own, points_ras, heights) if f is own else f for f in report.findings]
     provenance = {**report.provenance, "points_moved": [*report.provenance.get("points_moved", []), level]}
-    findings = tuple(changed.get(f.level, f) for f in report.findings)
+    findings = _graded_anew(moved, level if accept else None)
     return replace(report, findings=findings, study=dict(report.study), provenance=provenance)
+
+
+def shift_levels(report: Report, steps: int) -> Report:
+    """Rename all levels of a report, and grade the same heights again as those of the new levels. Pure numpy.
+
+    Points, heights and what the reader has said stay with their vertebra. ``provenance["levels_shifted"]`` is the sum
+    of all steps. What other methods than morphometry say stays as it is.
+
+    Args:
+        report: findings with standard names.
+        steps: how many levels to caudal; with 1, T12 becomes L1 and L5 becomes L6.
+
+    Raises:
+        CentroidError: levels are not known, one is T13, or one would leave T1 to L6.
+    """
+    names = {finding.level: _shifted(finding.level, steps) for finding in report.findings}
+    total = report.provenance.get("levels_shifted", 0) + steps
+    provenance = {key: value for key, value in report.provenance.items() if key != "levels_shifted"}
+    if total:
+        provenance["levels_shifted"] = total
+    if "points_moved" in provenance:
+        provenance["points_moved"] = [names.get(level, level) for level in provenance["points_moved"]]
+    findings = _graded_anew([_renamed(finding, names[finding.level]) for finding in report.findings])
+    return replace(report, findings=findings, study=dict(report.study), provenance=provenance)
+
+
+def _shifted(level: str, steps: int) -> str:
+    if level == "T13":
+        raise CentroidError(
+            "Levels cannot be shifted in a spine with T13.", "Rename the points instead, and grade again."
+        )
+    if level not in _SHIFTABLE:
+        raise CentroidError(f"The level of {level} is not known.", "Name the points first, and grade again.")
+    place = _SHIFTABLE.index(level) + steps
+    if not 0 <= place < len(_SHIFTABLE):
+        raise CentroidError(
+            f"{level} cannot be shifted by {steps:+d}.", f"Levels from {_SHIFTABLE[0]} to {_SHIFTABLE[-1]} are graded."
+        )
+    return _SHIFTABLE[place]
+
+
+def _renamed(finding: Finding, level: str) -> Finding:
+    told = re.sub(rf"(centroid (?:named|of)) {finding.level}\b", rf"\1 {level}", finding.reason)
+    finding = replace(finding, reason=told)
+    if finding.evidence_of("morphometry") is None:
+        return replace(finding, level=level)
+    return _with_quantities(replace(finding, level=level), axis_position=axis_position(level))
 
 
 def _quantities(finding: Finding) -> dict[str, Any]:
@@ -201,47 +206,119 @@ def _quantities(finding: Finding) -> dict[str, Any]:
     return evidence.quantities
 
 
-def _with_points(finding: Finding, points: NDArray[np.float64], heights: NDArray[np.float64]) -> Finding:
-    evidence = tuple(
-        replace(e, quantities={**e.quantities, "heights_mm": _named(heights)}) if e.method == "morphometry" else e
-        for e in finding.evidence
-    )
+def _with_quantities(finding: Finding, **quantities: Any) -> Finding:
+    """A copy whose morphometry has other quantities."""
     return replace(
         finding,
-        evidence=evidence,
+        evidence=tuple(
+            replace(e, quantities={**e.quantities, **quantities}) if e.method == "morphometry" else e
+            for e in finding.evidence
+        ),
+    )
+
+
+def _with_points(finding: Finding, points: NDArray[np.float64], heights: NDArray[np.float64]) -> Finding:
+    return replace(
+        _with_quantities(finding, heights_mm=named(heights)),
         points_ras_mm=tuple((float(x), float(y), float(z)) for x, y, z in points),
-        heights_mm=_named(heights),
+        heights_mm=named(heights),
     ).with_flags(["reader_points"])
 
 
-def _regraded(finding: Finding, result: HeightGrade, accepted: bool) -> Finding:
+def _row_of_finding(finding: Finding) -> HeightRow:
+    quantities = _quantities(finding)
+    filled = None if "reader_points" in finding.flags else quantities.get("heights_without_defect_mm")
+    return HeightRow(
+        level=finding.level,
+        axis_position=float(quantities["axis_position"]),
+        order=float(quantities["order"]),
+        known=bool(quantities["level_known"]),
+        heights_mm=from_named(quantities["heights_mm"]),
+        sd_mm=from_named(quantities["height_sd_mm"]),
+        filled_mm=None if filled is None else from_named(filled),
+        trusted=not UNTRUSTED & set(finding.flags),
+    )
+
+
+def _graded_anew(findings: Sequence[Finding], accepted: str | None = None) -> tuple[Finding, ...]:
+    """Findings by the heights and levels they have now; those without morphometry stay.
+
+    Args:
+        findings: all of a study.
+        accepted: level that the reader has judged and wants graded.
+    """
+    results = grade_rows([_row_of_finding(f) for f in findings if f.evidence_of("morphometry") is not None])
+    return tuple(_regraded(f, *results[f.level], f.level == accepted) if f.level in results else f for f in findings)
+
+
+def _regraded(finding: Finding, result: HeightGrade, without: HeightGrade, accepted: bool) -> Finding:
+    by_reader = "reader_points" in finding.flags
+    changes = height_quantities(result)
+    if "heights_without_defect_mm" in _quantities(finding) and not by_reader:
+        changes.update(defect_quantities(without))
     evidence = tuple(
         replace(
             e,
             grade=result.grade,
             score=result.score,
             grade_interval=result.score_interval,
-            quantities={**e.quantities, **height_quantities(result)},
+            flags=(*(flag for flag in e.flags if flag not in REFERENCE_FLAGS), *reference_flags(result)),
         )
         if e.method == "morphometry"
         else e
         for e in finding.evidence
     )
-    finding = replace(finding, evidence=evidence, height_loss=_named(result.loss))
+    finding = _with_quantities(replace(finding, evidence=evidence, height_loss=named(result.loss)), **changes)
+    finding = replace(finding, flags=_flags_now(finding, result))
     if finding.primary_method != "morphometry":
         return finding
     if accepted:
         finding = replace(finding, gradable=True, reason="", suggested_exclusion="")
-    if not finding.gradable:
-        return finding
+    elif not by_reader:
+        finding = _decided(finding)
+    gradable = finding.gradable
     return replace(
         finding,
-        grade=result.grade,
-        score=result.score,
-        grade_interval=result.score_interval,
-        deformity=result.shape,
+        grade=result.grade if gradable else None,
+        score=result.score if gradable else None,
+        grade_interval=result.score_interval if gradable else None,
+        deformity=result.shape if gradable else "none",
     )
 
 
-def _named(values: NDArray[np.float64]) -> dict[str, float]:
-    return {position: float(value) for position, value in zip(POSITIONS, values, strict=True)}
+def _flags_now(finding: Finding, result: HeightGrade) -> tuple[str, ...]:
+    grades = {evidence.grade for evidence in finding.evidence if evidence.grade is not None}
+    raised = {*reference_flags(result), *({"reader_points"} & set(finding.flags))}
+    if len(grades) > 1:
+        raised.add("methods_disagree")
+    return (
+        *(flag for flag in finding.flags if flag not in _LAST_FLAGS),
+        *(flag for flag in _LAST_FLAGS if flag in raised),
+    )
+
+
+def _decided(finding: Finding) -> Finding:
+    """Whether the grade stands, as far as that depends on the reference; other reasons stay."""
+    quantities = _quantities(finding)
+    if finding.reason and finding.reason != _IMPLAUSIBLE and finding.suggested_exclusion != SCHMORL_NODE:
+        return finding
+    if "grade_without_defect" in quantities and "heights_without_defect_mm" not in quantities:
+        return finding  # of an older file, which does not say enough
+    exclusion, reason = "", _IMPLAUSIBLE if "implausible_heights" in finding.flags else ""
+    evidence = finding.evidence_of("morphometry")
+    assert evidence is not None
+    if not reason:
+        exclusion, reason = defect_decision(evidence)
+    return replace(finding, gradable=not reason, reason=reason, suggested_exclusion=exclusion)
+
+
+def defect_decision(evidence: Evidence) -> tuple[str, str]:
+    """Suggested exclusion and reason where focal endplate defects alone make the grade; both empty where not."""
+    without = evidence.quantities.get("grade_without_defect", evidence.grade)
+    if evidence.grade is None or without is None or without >= evidence.grade:
+        return "", ""
+    where = "; ".join(defect["text"] for defect in evidence.quantities["defects"])
+    return SCHMORL_NODE, (
+        f"focal endplate defect ({where}): the heights alone give grade {evidence.grade}, "
+        f"without the defect grade {without}; the reader decides"
+    )

@@ -16,12 +16,13 @@ from host.cases import add_points, add_segmentation, add_transform, add_volume, 
 from VertebralGradingLib.bodies import body_labels
 from VertebralGradingLib.demo import demo_case
 from VertebralGradingLib.errors import InputError
-from VertebralGradingLib.findings import Report
+from VertebralGradingLib.findings import Reading, Report
 from VertebralGradingLib.pipeline import grade
-from VertebralGradingLib.report.colors import color_of
+from VertebralGradingLib.reading import exclude, set_reader_grade
+from VertebralGradingLib.report.colors import color_of, color_of_grade
 from VertebralGradingLib.report.csv_table import COLUMNS, row_values
 from VertebralGradingLib.scene.results import StudyResults, all_results, results_of, show_report
-from VertebralGradingLib.scene.segments import recolor_given, restore_given, terminology_entry
+from VertebralGradingLib.scene.segments import GRADE_TAG, recolor_given, restore_given, terminology_entry
 from VertebralGradingLib.scene.six_points import read_points, show_only
 from VertebralGradingLib.segmentation import VertebraLabels
 from VertebralGradingLib.spine import Spine, build_spine
@@ -79,6 +80,42 @@ def test_table_holds_what_the_csv_file_holds(app: Application) -> None:
             else:
                 assert cell.ToDouble() == pytest.approx(float(value))
     assert results.table_node.GetColumnUnitLabel("anterior_mm") == "mm"
+
+
+def test_what_the_reader_says_shows_in_table_names_and_colours(app: Application) -> None:
+    results, _ = _show()
+    report = _graded()[0]
+    before = {finding.level: finding for finding in report.findings}
+    other = 0 if before["L1"].grade else 2
+    read = set_reader_grade(set_reader_grade(report, "L1", other), "L2", before["L2"].grade)
+    read = exclude(read, "L3", "Schmorl node")
+    results.update(read)
+    segmentation = results.segmentation_node.GetSegmentation()
+    names = {level: segmentation.GetSegment(level).GetName() for level in LEVELS}
+    assert names["L1"] == f"L1 grade {other} (reader)"
+    assert names["L2"] == f"L2 grade {before['L2'].grade}"
+    assert names["L3"] == "L3 excluded"
+    wanted = {"L1": other, "L2": before["L2"].grade, "L3": None}
+    for level, final in wanted.items():
+        color = np.array(segmentation.GetSegment(level).GetColor()) * 255
+        np.testing.assert_allclose(color, color_of_grade(final).rgb, atol=0.01)
+        tag = vtk.reference("")
+        assert segmentation.GetSegment(level).GetTag(GRADE_TAG, tag)
+        assert tag == ("" if final is None else str(final))
+    table = results.table_node.GetTable()
+    assert isinstance(table.GetColumnByName("reader_grade"), vtk.vtkIntArray)
+    assert isinstance(table.GetColumnByName("reader_exclusion"), vtk.vtkStringArray)
+    cells = [
+        (table.GetValueByName(n, "reader_grade").ToInt(), table.GetValueByName(n, "reader_exclusion").ToString())
+        for n in range(len(LEVELS))
+    ]
+    said = {"L1": (other, ""), "L2": (before["L2"].grade, ""), "L3": (-1, "Schmorl node")}
+    assert cells == [said.get(level, (-1, "")) for level in LEVELS]
+    automatic = [table.GetValueByName(n, "grade").ToInt() for n in range(len(LEVELS))]
+    assert automatic == [finding.grade for finding in report.findings]
+    assert results.report.findings[LEVELS.index("L3")].reading == Reading(None, "Schmorl node")
+    results.update(report)
+    assert segmentation.GetSegment("L1").GetName() == f"L1 grade {before['L1'].grade}"
 
 
 def test_segments_are_named_coloured_and_coded_by_grade(app: Application) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from rendering.analytic import Pit, analytic_spine, grid_around, label_volume, usual_heights
 
-from VertebralGradingLib.findings import FLAG_TEXT, POSITIONS, RESEARCH_USE, SCHEMA, Evidence, Finding, Report
+from VertebralGradingLib.findings import FLAG_TEXT, POSITIONS, RESEARCH_USE, SCHEMA, Evidence, Finding, Reading, Report
 from VertebralGradingLib.pipeline import grade
 from VertebralGradingLib.resources import resource
 from VertebralGradingLib.segmentation.labels import interpret
@@ -94,6 +94,93 @@ def test_json_comes_back_as_the_same_report() -> None:
 def test_small_report_comes_back_equal() -> None:
     first = report(finding(), finding("L2", grade=None, score=None, grade_interval=None, gradable=False, reason="cut"))
     assert Report.from_dict(json.loads(first.to_json())) == first
+
+
+def read_report() -> Report:
+    """The study with a reader's grade, an exclusion, both at once, a name, and levels shifted."""
+    report = real_report()
+    said = (None, Reading(1), Reading(0, "Scheuermann"), Reading(exclusion="Schmorl node"), Reading(3))
+    findings = tuple(replace(f, reading=one) for f, one in zip(report.findings, said, strict=True))
+    notes = {"reader": "A. Reader", "levels_shifted": -1, "points_moved": ["L1"]}
+    return replace(report, findings=findings, provenance={**report.provenance, **notes})
+
+
+def test_what_the_reader_says_is_valid_and_comes_back() -> None:
+    content = json.loads(read_report().to_json())
+    jsonschema.Draft202012Validator(schema()).validate(content)
+    assert [item["reading"] for item in content["findings"]] == [
+        None,
+        {"grade": 1, "exclusion": ""},
+        {"grade": 0, "exclusion": "Scheuermann"},
+        {"grade": None, "exclusion": "Schmorl node"},
+        {"grade": 3, "exclusion": ""},
+    ]
+    again = Report.from_dict(content)
+    assert [item.reading for item in again.findings] == [item.reading for item in read_report().findings]
+    assert [item.final_grade for item in again.findings] == [None, 1, None, None, 3]
+    assert again.to_json() == read_report().to_json()
+
+
+def test_files_without_readings_are_read_and_valid() -> None:
+    content = json.loads(real_report().to_json())
+    for item in content["findings"]:
+        del item["reading"]
+    jsonschema.Draft202012Validator(schema()).validate(content)
+    assert [item.reading for item in Report.from_dict(content).findings] == [None] * len(LEVELS)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"grade": None, "exclusion": ""},
+        {"grade": 4, "exclusion": ""},
+        {"grade": 1.5, "exclusion": ""},
+        {"grade": 1, "exclusion": None},
+        {"grade": 1},
+        {"grade": 1, "exclusion": "", "reader": "A"},
+        {},
+    ],
+)
+def test_schema_refuses_other_readings(wrong: dict[str, Any]) -> None:
+    content = json.loads(real_report().to_json())
+    content["findings"][1]["reading"] = wrong
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.Draft202012Validator(schema()).validate(content)
+
+
+@pytest.mark.parametrize("wrong", [{"reader": ""}, {"levels_shifted": 0}, {"levels_shifted": 0.5}])
+def test_schema_refuses_empty_notes_of_the_reader(wrong: dict[str, Any]) -> None:
+    content = json.loads(real_report().to_json())
+    content["provenance"].update(wrong)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.Draft202012Validator(schema()).validate(content)
+
+
+def test_schema_knows_every_flag() -> None:
+    definitions = schema()["$defs"]
+    for name in ("finding", "evidence"):
+        assert set(definitions[name]["properties"]["flags"]["items"]["enum"]) == set(FLAG_TEXT)
+
+
+@pytest.mark.parametrize(
+    ("grade", "reading", "final", "changed", "excluded"),
+    [
+        (2, None, 2, False, False),
+        (2, Reading(2), 2, False, False),
+        (2, Reading(0), 0, True, False),
+        (None, Reading(1), 1, True, False),
+        (None, None, None, False, False),
+        (2, Reading(None, "degenerative"), None, False, True),
+        (2, Reading(3, "degenerative"), None, False, True),
+        (None, Reading(3, "degenerative"), None, False, True),
+    ],
+)
+def test_final_grade(
+    grade: int | None, reading: Reading | None, final: int | None, changed: bool, excluded: bool
+) -> None:
+    one = finding(grade=grade, gradable=grade is not None, reading=reading)
+    assert (one.final_grade, one.changed_by_reader, one.excluded) == (final, changed, excluded)
+    assert one.automatic_grade == grade
 
 
 def test_what_json_cannot_hold_becomes_null() -> None:

@@ -20,11 +20,11 @@ import pytest
 import SimpleITK as sitk
 
 from VertebralGradingLib.errors import OutputError
-from VertebralGradingLib.findings import FLAG_TEXT, POSITIONS, RESEARCH_USE, Evidence, Finding, Report
+from VertebralGradingLib.findings import FLAG_TEXT, POSITIONS, RESEARCH_USE, Evidence, Finding, Reading, Report
 from VertebralGradingLib.pictures import Overview, label_picture, sagittal_overview, to_gray
 from VertebralGradingLib.points import Point
 from VertebralGradingLib.report.canvas import Canvas, encode_png
-from VertebralGradingLib.report.colors import color_of_grade, grade_colors
+from VertebralGradingLib.report.colors import caption, color_of, color_of_grade, grade_colors
 from VertebralGradingLib.report.csv_table import COLUMNS, csv_text
 from VertebralGradingLib.report.marks import spread
 from VertebralGradingLib.report.patches import patch_grid
@@ -187,6 +187,81 @@ def test_summary_sentence() -> None:
     assert summary_sentence(report_of(not_assessed())) == "No vertebra was assessed; 1 not assessed (T12)."
 
 
+@pytest.mark.parametrize(
+    ("one", "text"),
+    [
+        (finding(reading=Reading(2)), "L1: moderate wedge deformity, anterior loss 32 % (27-37)."),
+        (
+            finding(reading=Reading(1)),
+            "L1: mild wedge deformity by the reader (automatic grade 2), anterior loss 32 % (27-37).",
+        ),
+        (
+            finding(reading=Reading(0)),
+            "L1: no deformity of grade 1 or more by the reader (automatic grade 2; largest loss 32 %, anterior).",
+        ),
+        (
+            replace(not_assessed(), reading=Reading(3)),
+            "T12: severe deformity by the reader (not assessed automatically).",
+        ),
+        (finding(reading=Reading(1, "Schmorl node")), "L1: excluded by the reader (Schmorl node)."),
+        (
+            replace(not_assessed(), reading=Reading(None, "image quality")),
+            "T12: excluded by the reader (image quality).",
+        ),
+    ],
+)
+def test_sentence_says_what_the_reader_decided(one: Finding, text: str) -> None:
+    assert sentence(one) == text
+
+
+def open_finding(**changes: Any) -> Finding:
+    """Heights alone give a grade, and a Schmorl node is suggested."""
+    known = {"gradable": False, "reason": "focal defect", "suggested_exclusion": "schmorl_node", "deformity": "none"}
+    return finding("T11", None, **{**known, **changes})
+
+
+def test_a_suggestion_is_open_until_the_reader_decides() -> None:
+    assert "the reader decides" in sentence(open_finding())
+    assert "for the reader to decide: T11" in summary_sentence(report_of(open_finding()))
+    assert sentence(open_finding(reading=Reading(None, "Schmorl node"))) == (
+        "T11: excluded by the reader (Schmorl node)."
+    )
+    decided = open_finding(reading=Reading(2))
+    assert sentence(decided).startswith("T11: moderate deformity by the reader (not assessed automatically)")
+    assert "Suggested" not in sentence(decided)
+    assert "to decide" not in summary_sentence(report_of(decided))
+
+
+def test_summary_sentence_says_what_the_reader_decided() -> None:
+    report = report_of(
+        finding("T9", 3, reading=Reading(None, "degenerative")),
+        finding("T10", 0),
+        finding("T11", 0, reading=Reading(1)),
+        not_assessed("T12"),
+        finding("L1", 2, reading=Reading(2)),
+    )
+    assert summary_sentence(report) == (
+        "3 vertebrae assessed: worst grade 2 (moderate); 1 of grade 2 or more; spinal deformity index 3; "
+        "1 not assessed (T12); 1 excluded by the reader (T9); graded by the reader: T11."
+    )
+    alone = report_of(finding("T9", 3, reading=Reading(None, "degenerative")))
+    assert summary_sentence(alone) == "No vertebra was assessed; 1 excluded by the reader (T9)."
+
+
+def test_colour_and_caption_follow_the_final_grade() -> None:
+    cases = [
+        (finding(), "2", "grade 2, moderate"),
+        (finding(reading=Reading(2)), "2", "grade 2, moderate"),
+        (finding(reading=Reading(0)), "0", "grade 0 (reader)"),
+        (replace(not_assessed(), reading=Reading(3)), "3", "grade 3 (reader)"),
+        (finding(reading=Reading(None, "Schmorl node")), "not_assessed", "excluded"),
+        (not_assessed(), "not_assessed", "not assessed"),
+        (open_finding(), "not_assessed", "reader decides"),
+        (open_finding(reading=Reading(1)), "1", "grade 1 (reader)"),
+    ]
+    assert [(color_of(one).key, caption(one)) for one, _, _ in cases] == [(key, text) for _, key, text in cases]
+
+
 # --- table -----------------------------------------------------------------------------------------------------------
 
 
@@ -205,6 +280,21 @@ def test_csv_has_one_row_for_each_vertebra() -> None:
     assert (graded["center_r_mm"], graded["center_a_mm"], graded["center_s_mm"]) == ("0.00", "16.00", "140.00")
     assert (missing["grade"], missing["gradable"], missing["anterior_mm"]) == ("", "false", "")
     assert missing["reason"] == FLAG_TEXT["cut_by_volume_edge"]
+
+
+def test_csv_gives_the_readers_word_beside_the_automatic_grade() -> None:
+    found = (
+        finding(),
+        finding("L2", reading=Reading(0)),
+        finding("L3", reading=Reading(None, "Schmorl node")),
+        finding("L4", reading=Reading(1, "=cmd()")),
+    )
+    rows = list(csv.DictReader(io.StringIO(csv_text(report_of(*found)))))
+    assert [row["reader_grade"] for row in rows] == ["", "0", "", "1"]
+    assert [row["reader_exclusion"] for row in rows] == ["", "", "Schmorl node", "'=cmd()"]
+    assert [row["grade"] for row in rows] == ["2"] * 4
+    place = COLUMNS.index("method")
+    assert COLUMNS[place : place + 4] == ("method", "reader_grade", "reader_exclusion", "center_r_mm")
 
 
 def test_csv_joins_flags_and_writes_no_formula() -> None:
@@ -300,6 +390,7 @@ class _Page(HTMLParser):
         self.tags: set[str] = set()
         self.attributes: list[tuple[str, str]] = []
         self.text = ""
+        self.source = text
         self.feed(text)
         assert self.open == []
 
@@ -369,6 +460,73 @@ def test_hostile_texts_are_escaped_everywhere(tmp_path: Path) -> None:
     assert page.text.count('alert("x")') >= 12
     assert page.tags <= set(write(whole_report(scoliotic_spine()), tmp_path / "usual")[1].tags)
     assert HOSTILE in next(csv.DictReader(paths["csv"].open(encoding="utf-8")))["level"]
+
+
+def table_rows(text: str) -> list[list[str]]:
+    """Cells of the table of all vertebrae, without mark-up."""
+    table = text[text.index('<table class="all">') :].partition("</table>")[0]
+    rows = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr>(.*?)</tr>", table)]
+    return [[re.sub("<[^>]+>", "", cell) for cell in row] for row in rows]
+
+
+def test_page_has_a_readers_column_only_where_somebody_read(tmp_path: Path) -> None:
+    spine = scoliotic_spine()
+    plain = whole_report(spine)
+    assert "Reader" not in table_rows(write(plain, tmp_path)[1].source)[0]
+    named = replace(plain, provenance={**plain.provenance, "reader": "A. Reader"})
+    rows = table_rows(write(named, tmp_path)[1].source)
+    assert rows[0][1:3] == ["Grade", "Reader"]
+    assert {row[2] for row in rows[2:]} == {"–"}
+    assert "A. Reader" in write(named, tmp_path)[1].text
+
+
+def test_page_follows_the_reader(tmp_path: Path) -> None:
+    spine = scoliotic_spine()
+    report = whole_report(spine)
+    said = {"T11": Reading(3), "T12": Reading(1), "L1": Reading(None, HOSTILE), "L2": Reading(0)}
+    report = replace(report, findings=tuple(replace(f, reading=said.get(f.level)) for f in report.findings))
+    page = write(report, tmp_path)[1]
+    rows = {row[0]: row for row in table_rows(page.source)[2:]}
+    assert [rows[level][1] for level in LEVELS] == ["0 normal", "not assessed", "2 moderate", "0 normal", "0 normal"]
+    assert [rows[level][2] for level in ("T11", "T12", "L2", "L3")] == ["3 severe", "1 mild", "0 normal", "–"]
+    assert rows["L1"][2].startswith("excluded: &lt;script&gt;")
+    assert "<script" not in page.source
+    for one in report.findings[:2]:
+        assert page.text.index(sentence(one)) < page.text.index("Overview")
+    assert page.text.index("L1: excluded by the reader") > page.text.index("All vertebrae")
+    assert "L1: moderate" not in page.text
+    assert summary_sentence(report) in page.text
+    drawn = page.source[page.source.index('<div class="overview">') : page.source.index("</aside>")]
+    assert all(text in drawn for text in ("grade 3 (reader)", "grade 1 (reader)", "excluded"))
+    patches = page.source[page.source.index('<div class="strip">') : page.source.index("Heights over level")]
+    cards = re.findall(r"<figure>.*?</figure>", patches, re.DOTALL)
+    assert color_of_grade(3).color in cards[0]
+    assert color_of_grade(0).color not in cards[0]
+    assert color_of_grade(2).color not in cards[2]
+    assert "excluded by the reader (&lt;script" in cards[2]
+
+
+def test_overview_picture_follows_the_reader(tmp_path: Path) -> None:
+    spine = scoliotic_spine()
+    report = whole_report(spine)
+    images = []
+    for reading in (None, Reading(3), Reading(None, "degenerative")):
+        findings = tuple(replace(f, reading=reading) if f.level == "L1" else f for f in report.findings)
+        files, _ = write(replace(report, findings=findings), tmp_path)
+        images.append(sitk.GetArrayFromImage(sitk.ReadImage(str(files["png"]))))
+    counts = [[int((image == color_of_grade(grade).rgb).all(-1).sum()) for grade in (2, 3, None)] for image in images]
+    assert counts[0][0] > counts[1][0] + 100
+    assert counts[1][1] > counts[0][1] + 100
+    assert counts[2][2] > counts[0][2] + 100
+    assert counts[2][0] == counts[1][0], "only the key is left in the colour of grade 2"
+
+
+def test_profile_numbers_are_final_grades() -> None:
+    drawn = height_profile(
+        [finding("L1", 0), finding("L2", 1, reading=Reading(3)), finding("L3", 2, reading=Reading(0))]
+    )
+    numbers = re.findall(r'font-weight="700"[^>]*>(\d)<', drawn)
+    assert numbers == ["3"] * 3
 
 
 def test_methods_that_differ_are_shown(tmp_path: Path) -> None:
@@ -567,6 +725,25 @@ def test_private_text_leaves_in_no_file(tmp_path: Path, secret: str) -> None:
 )
 def test_harmless_text_stays(text: str) -> None:
     assert without_private({"note": text}) == {"note": text}
+
+
+def test_the_readers_name_and_reasons_stay_but_no_path_or_date_in_them(tmp_path: Path) -> None:
+    report = report_of(
+        finding("L1", reading=Reading(1, "degenerative")),
+        finding("L2", reading=Reading(None, "see /home/user/notes.txt")),
+        finding("L3", reading=Reading(None, "fracture known since 2019-03-04")),
+    )
+    report = replace(report, provenance={**report.provenance, "reader": "Dr. Ada Reader-Smith, 2021-05-06"})
+    written = write_report(report, tmp_path, None, None)
+    for name in ("json", "csv", "html"):
+        text = written[name].read_text(encoding="utf-8")
+        assert "degenerative" in text
+        assert "fracture known since [removed]" in text
+        assert not any(secret in text for secret in ("/home", "notes.txt", "2019", "2021"))
+    content = json.loads(written["json"].read_text(encoding="utf-8"))
+    assert content["provenance"]["reader"] == "Dr. Ada Reader-Smith, [removed]"
+    assert content["findings"][0]["reading"] == {"grade": 1, "exclusion": "degenerative"}
+    assert isinstance(without_private(report).findings[0].reading, Reading)
 
 
 def test_links_stay() -> None:

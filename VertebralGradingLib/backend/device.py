@@ -5,6 +5,20 @@ from __future__ import annotations
 from VertebralGradingLib.errors import MethodError
 
 
+def describe_devices() -> dict[str, object]:
+    """What there is to compute on: ``torch`` (its version, None without it), ``devices``, ``device`` and its reason."""
+    device, reason = choose_device()
+    try:
+        import torch
+    except ImportError:
+        return {"torch": None, "devices": ["cpu"], "device": device, "device_reason": reason}
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    devices = ["cpu", *(f"cuda:{n}" for n in range(count))]
+    if torch.backends.mps.is_available():
+        devices.append("mps")
+    return {"torch": torch.__version__, "devices": devices, "device": device, "device_reason": reason}
+
+
 def choose_device(wanted: str = "auto") -> tuple[str, str]:
     """Choose a device.
 

@@ -145,11 +145,13 @@ class Server:
 
     def _info(self, request: dict[str, Any]) -> dict[str, Any]:
         from VertebralGradingLib._version import __version__
-        from VertebralGradingLib.backend.device import choose_device
+        from VertebralGradingLib.backend.device import choose_device, describe_devices
         from VertebralGradingLib.methods import METHODS
 
-        device, reason = choose_device(str(request.get("device", "auto")))
-        return {"version": __version__, "methods": list(METHODS), "device": device, "device_reason": reason}
+        known = describe_devices()
+        if request.get("device"):
+            known["device"], known["device_reason"] = choose_device(str(request["device"]))
+        return {"version": __version__, "methods": list(METHODS), **known}
 
     def _inputs(self, request: dict[str, Any]) -> tuple[Any, Any, Any]:
         from VertebralGradingLib.image_io import as_labels

@@ -57,11 +57,19 @@ def color_of_grade(grade: int | None) -> GradeColor:
 
 
 def color_of(finding: Finding) -> GradeColor:
-    """The colour of a finding."""
-    return color_of_grade(finding.grade if finding.gradable else None)
+    """The colour of a finding's final grade."""
+    return color_of_grade(finding.final_grade)
 
 
 def caption(finding: Finding) -> str:
-    """The grade of a finding in words; "reader decides" where an exclusion is suggested instead of a grade."""
-    undecided = finding.suggested_exclusion and not finding.gradable
+    """The final grade of a finding in words.
+
+    "grade 2 (reader)" where the reader has changed it, "excluded" where the reader leaves the vertebra out, and
+    "reader decides" where an exclusion is suggested instead of a grade.
+    """
+    if finding.excluded:
+        return "excluded"
+    if finding.changed_by_reader:
+        return f"grade {finding.final_grade} (reader)"
+    undecided = finding.undecided and finding.final_grade is None
     return "reader decides" if undecided else color_of(finding).caption

@@ -1,4 +1,7 @@
-"""The findings as a table: one row for each vertebra, cranial to caudal. Heights in mm, losses as fractions."""
+"""The findings as a table: one row for each vertebra, cranial to caudal. Heights in mm, losses as fractions.
+
+``grade`` is the program's own; the reader's stands in columns of its own.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,8 @@ COLUMNS = (
     "flags",
     "suggested_exclusion",
     "method",
+    "reader_grade",
+    "reader_exclusion",
     "center_r_mm",
     "center_a_mm",
     "center_s_mm",
@@ -59,6 +64,8 @@ def row_values(finding: Finding) -> dict[str, str | float | int | bool | None]:
         "flags": ";".join(finding.flags),
         "suggested_exclusion": finding.suggested_exclusion,
         "method": finding.primary_method,
+        "reader_grade": None if finding.reading is None else finding.reading.grade,
+        "reader_exclusion": "" if finding.reading is None else finding.reading.exclusion,
     }
     for position in POSITIONS:
         row[f"{position}_mm"] = number(finding.heights_mm.get(position))

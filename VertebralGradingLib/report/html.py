@@ -23,6 +23,7 @@ from VertebralGradingLib.report.tables import (
     grade_cell,
     provenance_table,
     vertebra_table,
+    was_read,
 )
 from VertebralGradingLib.report.values import MISSING
 from VertebralGradingLib.spine import Spine
@@ -63,8 +64,9 @@ def html_page(
     if profile:
         body.append(_section("Heights over level", _profile(profile)))
     if findings:
-        body.append(_section("All vertebrae", vertebra_table(findings) + _table_note()))
-    not_assessed = [finding for finding in findings if not finding.gradable or finding.grade is None]
+        read = was_read(report)
+        body.append(_section("All vertebrae", vertebra_table(findings, read) + _table_note(read)))
+    not_assessed = [finding for finding in findings if finding.final_grade is None]
     if not_assessed:
         body.append(_section("Not assessed", _sentences(not_assessed)))
     differ = disagreement_table(findings)
@@ -94,7 +96,7 @@ def _tiles(report: Report) -> str:
     summary = report.summary
     assessed, total = summary["n_assessed"], len(report.findings)
     worst, index = summary["worst_grade"], summary["spinal_deformity_index"]
-    undecided = sum(bool(finding.suggested_exclusion) for finding in report.findings)
+    undecided = sum(finding.undecided for finding in report.findings)
     rest = f"; {undecided} for the reader to decide" if undecided else ""
     tiles = [
         (f"worst grade{rest}", grade_cell(color_of_grade(worst)) if assessed else MISSING),
@@ -110,10 +112,10 @@ def _tiles(report: Report) -> str:
 
 
 def _deformities(findings: Sequence[Finding]) -> str:
-    """Every vertebra of grade 1 or more, and those where heights give a grade but an exclusion is suggested."""
-    graded = [finding for finding in findings if finding.gradable and finding.grade is not None]
-    shown = [f for f in findings if f.suggested_exclusion or (f.gradable and f.grade)]
-    if any(finding.grade for finding in graded):
+    """Every vertebra of final grade 1 or more, and those that the reader has changed or is still to decide."""
+    graded = [finding for finding in findings if finding.final_grade is not None]
+    shown = [f for f in findings if f.undecided or f.final_grade or f.changed_by_reader]
+    if any(finding.final_grade for finding in graded):
         return _sentences(shown)
     text = "No deformity of grade 1 or more among the assessed vertebrae." if graded else "No vertebra was assessed."
     return f"<p>{text}</p>{_sentences(shown) if shown else ''}"
@@ -159,9 +161,14 @@ def _profile(profile: str) -> str:
     return f'<div class="profile">{profile}</div>{_key()}<p><small>{note}</small></p>'
 
 
-def _table_note() -> str:
+def _table_note(read: bool) -> str:
+    reader = (
+        "Grade and score are the program's. Where the reader gives a grade or excludes a vertebra, that counts in the "
+        "summary, the lists and the colours. "
+    )
     return (
-        "<p><small>Loss: share of the expected height that is missing; negative where the body is taller. "
+        f"<p><small>{reader if read else ''}"
+        "Loss: share of the expected height that is missing; negative where the body is taller. "
         "Score: 0 to 3, the grade before rounding.</small></p>"
     )
 

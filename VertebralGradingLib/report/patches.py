@@ -62,7 +62,9 @@ def _card(finding: Finding, volume: Volume, spine: Spine | None, is_mask: bool) 
     if finding.heights_mm:
         values = " · ".join(f"{name[0].upper()} {fixed(finding.heights_mm.get(name))}" for name in POSITIONS)
         below = f"<small>{html.escape(values)} mm</small>"
-    if finding.suggested_exclusion:
+    if finding.excluded:
+        below += f'<small class="t">{html.escape(finding.exclusion_text)}</small>'
+    elif finding.undecided:
         below += f"<small>suggested exclusion: {html.escape(exclusion_text(finding.suggested_exclusion))}</small>"
     return (
         f"<figure>{patch_svg(finding, volume, spine, is_mask)}<figcaption>"

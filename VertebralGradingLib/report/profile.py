@@ -142,6 +142,6 @@ def _dots(
         x, y = x_of(place), y_of(height)
         color = color_of(finding)
         parts.append(svg.circle(x, y, 5, fill=color.color, stroke=svg.INK, stroke_width=1))
-        if finding.gradable and finding.grade:
-            parts.append(svg.text(x + 9, y + 4, finding.grade, 11.5, font_weight=700))
+        if finding.final_grade:
+            parts.append(svg.text(x + 9, y + 4, finding.final_grade, 11.5, font_weight=700))
     return parts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from VertebralGradingLib.findings import POSITIONS, Finding, Report
+from VertebralGradingLib.findings import POSITIONS, SCHMORL_NODE, Finding, Report
 from VertebralGradingLib.genant import GRADE_NAMES, grade_of_loss
 from VertebralGradingLib.report.values import (
     at_position,
@@ -15,20 +15,24 @@ from VertebralGradingLib.report.values import (
     span,
 )
 
-SCHMORL = "schmorl_node"
-_EXCLUSION_TEXT = {SCHMORL: "Schmorl node"}
+_EXCLUSION_TEXT = {SCHMORL_NODE: "Schmorl node"}
 
 
 def sentence(finding: Finding) -> str:
     """One vertebra, such as "L1: moderate wedge deformity, anterior loss 32 % (27-37).".
 
-    The bracket is the 90 % interval of the loss at that position, in per cent.
+    The bracket is the 90 % interval of the loss at that position, in per cent. Where the reader has decided otherwise
+    than the program, the sentence says so: "L1: mild wedge deformity by the reader (automatic grade 2), ...".
     """
-    if finding.suggested_exclusion and not finding.gradable:
-        return f"{finding.level}: not graded.{_exclusion(finding)}"
-    if not finding.gradable or finding.grade is None:
-        return f"{finding.level}: not assessed: {reason_text(finding)}."
-    text = _deformity(finding) if finding.grade >= 1 else _no_deformity(finding)
+    grade = finding.final_grade
+    if finding.excluded:
+        text = finding.exclusion_text
+    elif grade is not None:
+        text = _deformity(finding, grade) if grade >= 1 else _no_deformity(finding)
+    elif finding.undecided:
+        text = "not graded"
+    else:
+        text = f"not assessed: {reason_text(finding)}"
     return f"{finding.level}: {text}.{_exclusion(finding)}"
 
 
@@ -36,11 +40,17 @@ def summary_sentence(report: Report) -> str:
     """The study in one sentence: how many were assessed, the worst grade, how many of grade 2 or more, and the rest."""
     summary = report.summary
     count = summary["n_assessed"]
-    left_out = [item["level"] for item in summary["not_assessed"]]
-    missing = f"{len(left_out)} not assessed ({', '.join(left_out)})" if left_out else ""
-    open_ones = [finding.level for finding in report.findings if finding.suggested_exclusion]
-    if open_ones:
-        missing = "; ".join(part for part in (missing, f"for the reader to decide: {', '.join(open_ones)}") if part)
+    left_out = [finding.level for finding in report.findings if finding.final_grade is None and not finding.excluded]
+    excluded = [finding.level for finding in report.findings if finding.excluded]
+    open_ones = [finding.level for finding in report.findings if finding.undecided]
+    changed = [finding.level for finding in report.findings if finding.changed_by_reader]
+    rest = (
+        f"{len(left_out)} not assessed ({', '.join(left_out)})" if left_out else "",
+        f"{len(excluded)} excluded by the reader ({', '.join(excluded)})" if excluded else "",
+        f"for the reader to decide: {', '.join(open_ones)}" if open_ones else "",
+        f"graded by the reader: {', '.join(changed)}" if changed else "",
+    )
+    missing = "; ".join(part for part in rest if part)
     if not count:
         return f"No vertebra was assessed; {missing}." if missing else "No vertebra was assessed."
     worst = summary["worst_grade"]
@@ -69,10 +79,20 @@ def largest_loss(finding: Finding) -> tuple[str, float] | None:
     return position, losses[position]
 
 
-def _deformity(finding: Finding) -> str:
-    assert finding.grade is not None
+def _automatic(finding: Finding) -> str:
+    """What the program gave where the reader gives another grade, empty elsewhere."""
+    if not finding.changed_by_reader:
+        return ""
+    grade = finding.automatic_grade
+    return "not assessed automatically" if grade is None else f"automatic grade {grade}"
+
+
+def _deformity(finding: Finding, grade: int) -> str:
     shape = "" if finding.deformity in ("", "none") else f"{finding.deformity} "
-    text = f"{GRADE_NAMES[min(finding.grade, 3)]} {shape}deformity"
+    text = f"{GRADE_NAMES[min(grade, 3)]} {shape}deformity"
+    automatic = _automatic(finding)
+    if automatic:
+        text += f" by the reader ({automatic})"
     loss = largest_loss(finding)
     if loss is not None and loss[1] > 0:
         return f"{text}, {_loss_text(finding, *loss)}"
@@ -84,15 +104,14 @@ def _deformity(finding: Finding) -> str:
 
 def _no_deformity(finding: Finding) -> str:
     text = "no deformity of grade 1 or more"
-    if finding.suggested_exclusion:
-        return f"{text} outside a focal endplate defect" if finding.suggested_exclusion == SCHMORL else text
-    loss = largest_loss(finding)
-    if loss is None:
-        return text
-    position, share = loss
-    return (
-        f"{text} (largest loss {percent(max(share, 0.0))} %, {position})" if share > 0 else f"{text} (no height loss)"
-    )
+    if finding.undecided:
+        return f"{text} outside a focal endplate defect" if finding.suggested_exclusion == SCHMORL_NODE else text
+    automatic, loss = _automatic(finding), largest_loss(finding)
+    details = [automatic] if automatic else []
+    if loss is not None:
+        position, share = loss
+        details.append(f"largest loss {percent(share)} %, {position}" if share > 0 else "no height loss")
+    return f"{text}{' by the reader' if automatic else ''}" + (f" ({'; '.join(details)})" if details else "")
 
 
 def _loss_text(finding: Finding, position: str, loss: float) -> str:
@@ -103,7 +122,7 @@ def _loss_text(finding: Finding, position: str, loss: float) -> str:
 
 def _exclusion(finding: Finding) -> str:
     """What the deformity may be other than a fracture, what heights alone give, and whose decision it is."""
-    if not finding.suggested_exclusion:
+    if not finding.undecided:
         return ""
     evidence = finding.evidence_of("morphometry") or finding.evidence_of(finding.primary_method)
     loss = largest_loss(finding)

@@ -35,6 +35,7 @@ svg { display: block; max-width: 100%; height: auto; -webkit-print-color-adjust:
 .strip svg { width: 100%; }
 figcaption { font-size: 13px; line-height: 1.4; margin-top: 5px; }
 figcaption small { display: block; font-variant-numeric: tabular-nums; white-space: nowrap; }
+figcaption small.t { white-space: normal; overflow-wrap: anywhere; }
 .note { margin-top: 10px; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: 13px; line-height: 1.4; }

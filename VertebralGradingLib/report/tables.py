@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from VertebralGradingLib.findings import FLAG_TEXT, POSITIONS, Finding, Report
-from VertebralGradingLib.report.colors import GradeColor, color_of, color_of_grade
+from VertebralGradingLib.report.colors import GradeColor, color_of_grade
 from VertebralGradingLib.report.sentences import exclusion_text
 from VertebralGradingLib.report.values import MISSING, fixed, flag_text, number, percent, quantity, span
 
@@ -22,17 +22,28 @@ def grade_cell(color: GradeColor) -> str:
     return f'<span class="swatch" style="background:{escape(color.color)}"></span>{escape(color.label)}'
 
 
-def vertebra_table(findings: Sequence[Finding]) -> str:
-    """Every vertebra, cranial to caudal."""
+def was_read(report: Report) -> bool:
+    """Whether a reader has said something or is named."""
+    return bool(report.provenance.get("reader")) or any(finding.reading is not None for finding in report.findings)
+
+
+def vertebra_table(findings: Sequence[Finding], read: bool = False) -> str:
+    """Every vertebra, cranial to caudal.
+
+    Args:
+        findings: the rows.
+        read: whether to show what the reader says.
+    """
+    reader = '<th rowspan="2">Reader</th>' if read else ""
     head = (
-        '<tr><th rowspan="2">Level</th><th rowspan="2">Grade</th><th rowspan="2">Score<br>(90 %)</th>'
+        f'<tr><th rowspan="2">Level</th><th rowspan="2">Grade</th>{reader}<th rowspan="2">Score<br>(90 %)</th>'
         '<th rowspan="2">Deformity</th><th colspan="3">Height (mm)</th><th colspan="3">Loss (%)</th>'
         '<th rowspan="2" class="r">Trabecular<br>HU</th><th rowspan="2">Flags</th><th rowspan="2">Method</th></tr><tr>'
         + 2 * "".join(f'<th title="{position}">{position[:3].capitalize()}.</th>' for position in POSITIONS)
         + "</tr>"
     )
     shared = _shared_flags(findings)
-    rows = "".join(_vertebra_row(finding, shared) for finding in findings)
+    rows = "".join(_vertebra_row(finding, shared, read) for finding in findings)
     table = f'<div class="wide"><table class="all"><thead>{head}</thead><tbody>{rows}</tbody></table></div>'
     if not shared:
         return table
@@ -48,7 +59,15 @@ def _shared_flags(findings: Sequence[Finding]) -> list[str]:
     return [flag for flag in assessed[0].flags if all(flag in finding.flags for finding in assessed)]
 
 
-def _vertebra_row(finding: Finding, shared: Sequence[str]) -> str:
+def _reader_cell(finding: Finding) -> str:
+    if finding.reading is None:
+        return f"<td>{MISSING}</td>"
+    if finding.excluded:
+        return f'<td class="t">excluded: {escape(finding.reading.exclusion)}</td>'
+    return f"<td>{grade_cell(color_of_grade(finding.reading.grade))}</td>"
+
+
+def _vertebra_row(finding: Finding, shared: Sequence[str], read: bool) -> str:
     interval = span(finding.grade_interval)
     score = fixed(finding.score) + (f" ({interval})" if interval else "")
     words = [flag_text(flag) for flag in finding.flags if not (finding.gradable and flag in shared)]
@@ -61,7 +80,8 @@ def _vertebra_row(finding: Finding, shared: Sequence[str]) -> str:
     ]
     deformity = finding.deformity if finding.gradable and finding.deformity else MISSING
     return (
-        f"<tr><th>{escape(finding.level)}</th><td>{grade_cell(color_of(finding))}</td>"
+        f"<tr><th>{escape(finding.level)}</th><td>{grade_cell(color_of_grade(finding.automatic_grade))}</td>"
+        f"{_reader_cell(finding) if read else ''}"
         f'<td class="n">{escape(score)}</td><td>{escape(deformity)}</td>'
         + "".join(f'<td class="n r">{escape(value)}</td>' for value in numbers)
         + f'<td class="t">{escape("; ".join(words)) or MISSING}</td>'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,14 +10,13 @@ import numpy as np
 
 from VertebralGradingLib.backend.blocking import WorkerClient
 from VertebralGradingLib.backend.protocol import read_labels_message
-from VertebralGradingLib.backend.session import Message
 from VertebralGradingLib.bodies import body_labels
 from VertebralGradingLib.errors import CentroidError, InputError
 from VertebralGradingLib.findings import Finding, Report
 from VertebralGradingLib.pipeline import grade, unfinished_report
 from VertebralGradingLib.points import Point, positions
 from VertebralGradingLib.scene.inputs import ct_from_node, labels_from_node, points_from_node
-from VertebralGradingLib.scene.results import StudyResults, show_report
+from VertebralGradingLib.scene.results import StudyResults, results_for
 from VertebralGradingLib.segmentation.labels import VertebraLabels, centroids_from_labels
 from VertebralGradingLib.spine import build_spine
 from VertebralGradingLib.study import Progress
@@ -67,18 +66,23 @@ class Inputs:
         Raises:
             InputError: the image has left the scene.
         """
+        results, steps = self.showing(report, bodies)
+        for _ in steps:
+            pass
+        return results
+
+    def showing(self, report: Report, bodies: VertebraLabels | None) -> tuple[StudyResults, Iterator[None]]:
+        """The results, and the small steps in which they are put into the scene.
+
+        Raises:
+            InputError: the image has left the scene.
+        """
         size = self.ct if self.ct is not None else self.labels.volume if self.labels is not None else None
         if size is not None:
             report.study["shape"] = list(size.shape)  # of the image, not of what was cut out for the worker
-        return show_report(
-            report,
-            self.image_node,
-            ct=self.ct,
-            spine=build_spine(self.points, self.lowest),
-            labels=self.labels if self.labels is not None else bodies,
-            centroids_node=self.centroids_node,
-            given_node=self.given_node,
-        )
+        results = results_for(self.image_node, self.centroids_node, self.given_node)
+        spine = build_spine(self.points, self.lowest)
+        return results, results.show(report, self.ct, spine, self.labels if self.labels is not None else bodies)
 
 
 def read_inputs(
@@ -157,14 +161,5 @@ def grade_with(client: WorkerClient, inputs: Inputs, progress: Progress | None =
         bodies=part.labels is None,
         on_progress=on_progress,
     )
-    return show_answer(inputs, answer)
-
-
-def show_answer(inputs: Inputs, answer: Message) -> StudyResults:
-    """Show what a worker answered to ``grade``; nothing of its files is held afterwards.
-
-    Raises:
-        InputError: the image has left the scene, or the files are gone.
-    """
     bodies = read_labels_message(answer["bodies"]) if "bodies" in answer else None
     return inputs.show(Report.from_dict(answer["report"]), bodies)

@@ -15,12 +15,13 @@ from typing import Any, Protocol
 import slicer
 import vtk
 
-from VertebralGradingLib.backend.protocol import inputs_message
+from VertebralGradingLib.backend.protocol import inputs_message, read_labels_message
 from VertebralGradingLib.backend.session import Handlers, Message, Session
 from VertebralGradingLib.errors import InputError, OutputError, VertebralGradingError
-from VertebralGradingLib.findings import Finding
-from VertebralGradingLib.scene.grading import Inputs, show_answer
+from VertebralGradingLib.findings import Finding, Report
+from VertebralGradingLib.scene.grading import Inputs
 from VertebralGradingLib.scene.results import StudyResults
+from VertebralGradingLib.segmentation.labels import VertebraLabels
 
 RunLater = Callable[[int, Callable[[], None]], None]
 """Calls a function after so many milliseconds, on the same thread."""
@@ -86,6 +87,7 @@ class GradingJob:
         self._rows: list[Finding] = []
         self._cancelled = False
         self._observers: list[tuple[Any, int]] = []
+        self._shown: StudyResults | None = None
         self.running = False
 
     def start(self) -> None:
@@ -104,7 +106,7 @@ class GradingJob:
         """Stop; the rows that are finished are kept. A worker that does not answer in time is ended."""
         if not self.running or self._cancelled:
             return
-        self._cancelled = True
+        self._cancelled = True  # too late once the answer has come: then all rows are shown
         if self._request is not None:
             self._worker.session.cancel(self._request)
             self._run_later(PATIENCE_MS, self._lose_patience)
@@ -165,25 +167,56 @@ class GradingJob:
             self._callbacks.on_finding(finding)
 
     def _take_result(self, answer: Message) -> None:
+        self._request = None
         try:
-            results = show_answer(self._inputs, answer)
+            bodies = read_labels_message(answer["bodies"]) if "bodies" in answer else None
+            report = Report.from_dict(answer["report"])
         except VertebralGradingError as error:
             self._end()
             self._fail(error, None)
             return
-        self._end()
-        if self._callbacks.on_done is not None:
-            self._callbacks.on_done(results, bool(answer["cancelled"]))
+        self._show(report, bodies, lambda results: self._done(results, bool(answer["cancelled"])))
 
     def _take_error(self, error: VertebralGradingError) -> None:
-        results = None
-        if self._rows:
-            results = self._inputs.show(self._inputs.unfinished(self._rows), None)
-        self._end()
-        if self._cancelled and results is not None and self._callbacks.on_done is not None:
-            self._callbacks.on_done(results, True)
+        self._request = None
+        if not self._rows:
+            self._end()
+            self._fail(error, None)
+        elif self._cancelled:
+            self._show(self._inputs.unfinished(self._rows), None, lambda results: self._done(results, True))
         else:
-            self._fail(error, results)
+            self._show(self._inputs.unfinished(self._rows), None, lambda results: self._fail(error, results))
+
+    def _show(self, report: Report, bodies: VertebraLabels | None, then: Callable[[StudyResults], None]) -> None:
+        """Put findings into the scene step by step, each when the window has had its turn."""
+        try:
+            results, steps = self._inputs.showing(report, bodies)
+        except VertebralGradingError as error:
+            self._end()
+            self._fail(error, None)
+            return
+
+        self._shown = results
+
+        def step() -> None:
+            if not self.running:  # the scene or the image went meanwhile
+                return
+            try:
+                next(steps)
+            except StopIteration:
+                self._end()
+                then(results)
+            except VertebralGradingError as error:
+                self._end()
+                self._fail(error, None)
+            else:
+                self._run_later(0, step)
+
+        step()
+
+    def _done(self, results: StudyResults, cancelled: bool) -> None:
+        if self._callbacks.on_done is not None:
+            self._callbacks.on_done(results, cancelled)
 
     def _lose_patience(self) -> None:
         if self.running:
@@ -195,10 +228,13 @@ class GradingJob:
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _node_leaves(self, caller: Any, event: str, node: Any) -> None:
         if node is self._inputs.image_node:
+            if self._shown is not None:
+                self._shown.remove()  # it was being filled
             self.abandon(InputError("The image was removed while grading.", "Load it and grade again."))
 
     def _end(self) -> None:
         self.running = False
+        self._shown = None
         for scene, tag in self._observers:
             scene.RemoveObserver(tag)
         self._observers = []

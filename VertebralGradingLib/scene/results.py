@@ -135,29 +135,32 @@ class StudyResults:
         folder.remove_if_empty(self.node.GetScene(), home)
         self.node.GetScene().RemoveNode(self.node)
 
-    def _show(
+    def show(
         self,
         report: Report,
         ct: Volume | None,
         spine: Spine | None,
         labels: VertebraLabels | None,
-    ) -> None:
+    ) -> Iterator[None]:
+        """Show findings of a whole study in small steps, so that a window can stay alive; see :func:`show_report`."""
         name = self.image_node.GetName()
-        self._store(report)
-        self.node.SetParameter(
-            "place", json.dumps([] if is_warped(self.image_node) else _place(self.image_node).tolist())
-        )
-        table = self._get(_TABLE, f"{name} findings")
-        home = self._home(table, name)
-        fill_table(table, report.findings)
-        self._fill_chart(report)
-        points = self._get(_POINTS, f"{name} six points")
-        fill_points(points, report.findings)
+        with _one_event(self.node.GetScene()):
+            self._store(report)
+            place = [] if is_warped(self.image_node) else _place(self.image_node).tolist()
+            self.node.SetParameter("place", json.dumps(place))
+            table = self._get(_TABLE, f"{name} findings")
+            home = self._home(table, name)
+            fill_table(table, report.findings)
+            fill_points(self._get(_POINTS, f"{name} six points"), report.findings)
+        yield
+        with _one_event(self.node.GetScene()):
+            self._fill_chart(report)
+        yield
         if labels is not None:
-            self._fill_segmentation(report, labels, name)
+            yield from self._fill_segmentation(report, labels, name)
         else:
             self._drop(_SEGMENTATION)
-        self._fill_patches(report, ct, spine, home)
+        yield from self._fill_patches(report, ct, spine, home)
         plot = folder.subfolder(self.node.GetScene(), home, "height plot")
         for role in _MADE:
             for node in self._referenced(role) if role != _PATCH else ():
@@ -185,7 +188,7 @@ class StudyResults:
             node.AddAndObservePlotSeriesNodeID(item.GetID())
         chart.style_chart(node, "Vertebral heights", report.findings)
 
-    def _fill_segmentation(self, report: Report, labels: VertebraLabels, name: str) -> None:
+    def _fill_segmentation(self, report: Report, labels: VertebraLabels, name: str) -> Iterator[None]:
         node = self._get(_SEGMENTATION, f"{name} vertebrae by grade")
         if node.GetDisplayNode() is None:
             node.CreateDefaultDisplayNodes()
@@ -194,10 +197,9 @@ class StudyResults:
         node.SetAndObserveTransformNodeID(parent)
         to_local = np.asarray(np.eye(4) if parent is None else np.linalg.inv(to_world(frame)), dtype=np.float64)
         has_grid = self.image_node.IsA("vtkMRMLVolumeNode") and not is_warped(self.image_node)
-        fill_segments(node, labels, report.findings, to_local, self.image_node if has_grid else None)
-        node.CreateClosedSurfaceRepresentation()
+        yield from fill_segments(node, labels, report.findings, to_local, self.image_node if has_grid else None)
 
-    def _fill_patches(self, report: Report, ct: Volume | None, spine: Spine | None, home: int) -> None:
+    def _fill_patches(self, report: Report, ct: Volume | None, spine: Spine | None, home: int) -> Iterator[None]:
         scene = self.node.GetScene()
         shown = [
             finding for finding in report.findings if ct is not None and ct.contains(np.array(finding.center_ras_mm))
@@ -214,6 +216,7 @@ class StudyResults:
             node.SetAttribute(LEVEL, finding.level)
             fill_patch(node, ct, finding, spine)
             folder.item_of(node, below)
+            yield
 
     def _referenced(self, role: str) -> Iterator[Any]:
         nodes = [self.node.GetNthNodeReference(role, n) for n in range(self.node.GetNumberOfNodeReferences(role))]
@@ -256,14 +259,25 @@ def show_report(
     Raises:
         InputError: the image has left the scene.
     """
+    results = results_for(image_node, centroids_node, given_node)
+    for _ in results.show(report, ct, spine, labels):
+        pass
+    return results
+
+
+def results_for(image_node: Any, centroids_node: Any = None, given_node: Any = None) -> StudyResults:
+    """The results of an image, made where it has none yet; see :func:`show_report`.
+
+    Raises:
+        InputError: the image has left the scene.
+    """
     scene = image_node.GetScene() if image_node is not None else None
     if scene is None:
         raise InputError("The image has left the scene.", "Load it again; the results were not shown.")
-    with _one_event(scene):
-        results = results_of(image_node) or _new(scene, image_node)
-        results.node.SetNodeReferenceID(_CENTROIDS, centroids_node.GetID() if centroids_node is not None else None)
-        results.node.SetNodeReferenceID(_GIVEN, given_node.GetID() if given_node is not None else None)
-        results._show(report, ct, spine, labels)
+    results = results_of(image_node) or _new(scene, image_node)
+    for role, node in ((_CENTROIDS, centroids_node), (_GIVEN, given_node)):
+        present = node is not None and node.GetScene() is not None
+        results.node.SetNodeReferenceID(role, node.GetID() if present else None)
     return results
 
 

@@ -1,9 +1,9 @@
-"""Vertebrae as segments that are named and coloured by their grade."""
+"""Vertebrae as segments that are named and coloured by their final grade."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -26,16 +26,16 @@ _TAGS = (LEVEL_TAG, GRADE_TAG, INTERVAL_TAG, NAME_TAG)
 
 
 def segment_name(finding: Finding) -> str:
-    """Name of a segment: "L1 grade 3", "T12 not assessed", or "T11 reader decides"."""
-    if finding.gradable and finding.grade is not None:
-        return f"{finding.level} grade {finding.grade}"
+    """Name of a segment: "L1 grade 3", "L1 grade 2 (reader)", "L1 excluded", "T12 not assessed" or so."""
+    if finding.final_grade is not None and not finding.changed_by_reader:
+        return f"{finding.level} grade {finding.final_grade}"
     return f"{finding.level} {caption(finding)}"
 
 
 def fill_segments(
     node: Any, labels: VertebraLabels, findings: Sequence[Finding], to_local: NDArray[np.float64], image_node: Any
-) -> None:
-    """Replace a segmentation's segments by one for each finding that has a label.
+) -> Iterator[None]:
+    """Replace a segmentation's segments by one for each finding that has a label, with its closed surface.
 
     Args:
         node: segmentation node; its segments take the levels as identifiers.
@@ -43,6 +43,9 @@ def fill_segments(
         findings: cranial to caudal.
         to_local: (4, 4) from the world to the frame that the node stands in.
         image_node: volume whose geometry DICOM export shall use, or None.
+
+    Yields:
+        After each segment, so that a window can stay alive meanwhile.
     """
     segmentation = node.GetSegmentation()
     segmentation.RemoveAllSegments()
@@ -56,8 +59,10 @@ def fill_segments(
             segment = slicer.vtkSegment()
             segment.SetLabelValue(numbers[finding.level])
             segment.AddRepresentation(binary, image)  # one image for all: Slicer's shared labelmap
+            dress(segment, finding)
             segmentation.AddSegment(segment, finding.level)
-    recolor(node, findings)
+            node.CreateClosedSurfaceRepresentation()  # of the segments that have none yet
+            yield
 
 
 def recolor(node: Any, findings: Sequence[Finding]) -> None:
@@ -69,15 +74,20 @@ def recolor(node: Any, findings: Sequence[Finding]) -> None:
         finding = by_level.get(segment_level(segment) or segment_id)
         if finding is None:
             continue
-        segment.SetName(segment_name(finding))
-        segment.SetColor(*(value / 255.0 for value in color_of(finding).rgb))
-        segment.SetTag(LEVEL_TAG, finding.level)
-        segment.SetTag(GRADE_TAG, "" if finding.grade is None else str(finding.grade))
-        low, high = finding.grade_interval or (None, None)
-        segment.SetTag(INTERVAL_TAG, "" if low is None else f"{low:.2f} {high:.2f}")
-        entry = terminology_entry(finding.level)
-        if entry:
-            segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), entry)
+        dress(segment, finding)
+
+
+def dress(segment: Any, finding: Finding) -> None:
+    """Name, colour, tag and code a segment by a finding."""
+    segment.SetName(segment_name(finding))
+    segment.SetColor(*(value / 255.0 for value in color_of(finding).rgb))
+    segment.SetTag(LEVEL_TAG, finding.level)
+    segment.SetTag(GRADE_TAG, "" if finding.final_grade is None else str(finding.final_grade))
+    low, high = finding.grade_interval or (None, None)
+    segment.SetTag(INTERVAL_TAG, "" if low is None else f"{low:.2f} {high:.2f}")
+    entry = terminology_entry(finding.level)
+    if entry:
+        segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), entry)
 
 
 def recolor_given(node: Any, findings: Sequence[Finding]) -> None:

@@ -13,11 +13,14 @@ from VertebralGradingLib.findings import Finding
 from VertebralGradingLib.report.csv_table import COLUMNS, row_values
 
 NO_GRADE = -1
-"""What the integer column ``grade`` holds for a vertebra that was not assessed."""
+"""What the integer columns ``grade`` and ``reader_grade`` hold where there is no grade."""
 
-_TEXT = frozenset(("level", "reason", "deformity", "flags", "suggested_exclusion", "method"))
+_TEXT = frozenset(("level", "reason", "deformity", "flags", "suggested_exclusion", "method", "reader_exclusion"))
+_INTEGER = frozenset(("grade", "gradable", "reader_grade"))
 _DESCRIPTION = {
-    "grade": f"Genant grade 0-3; {NO_GRADE}: not assessed",
+    "grade": f"automatic Genant grade 0-3; {NO_GRADE}: not assessed",
+    "reader_grade": f"the reader's Genant grade 0-3, which goes before the automatic one; {NO_GRADE}: none",
+    "reader_exclusion": "why the reader leaves the vertebra out",
     "score": "grade on a continuous axis, 0-3",
     "score_low": "lower end of the 90 % interval of the score",
     "score_high": "upper end of the 90 % interval of the score",
@@ -71,7 +74,7 @@ def number_column(values: Sequence[float | None]) -> Any:
 def _column(name: str, values: Sequence[Any]) -> Any:
     if name in _TEXT:
         return text_column([str(value) for value in values])
-    if name in ("grade", "gradable"):
+    if name in _INTEGER:
         array = vtk.vtkIntArray()
         for value in values:
             array.InsertNextValue(NO_GRADE if value is None else int(value))

@@ -1,0 +1,214 @@
+"""The table of vertebrae, walking through it, and what the reader changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+from VertebralGradingLib.findings import POSITIONS, Finding
+from VertebralGradingLib.genant import GRADE_NAMES
+from VertebralGradingLib.morphometric import shift_levels
+from VertebralGradingLib.panel.session import Session
+from VertebralGradingLib.reading import EXCLUSIONS, exclude, set_reader, set_reader_grade
+from VertebralGradingLib.report.colors import color_of
+from VertebralGradingLib.report.sentences import sentence, summary_sentence
+from VertebralGradingLib.report.values import MISSING, fixed, flag_text, percent, reason_text, span
+
+COLUMNS = ("Level", "Grade", "90 %", "Deformity", "A/M/P (mm)", "Loss (%)", "Reader", "Remarks", "Method")
+_GRADE = COLUMNS.index("Grade")
+
+
+class VertebraePart:
+    """The section "Vertebrae".
+
+    Args:
+        ui: the panel's widgets.
+        session: the study.
+        change: runs an edit and shows its error, if it has one.
+    """
+
+    def __init__(self, ui: Any, session: Session, change: Callable[[Callable[[], None]], None]) -> None:
+        self._ui = ui
+        self._session = session
+        self._change = change
+        self._busy = False
+        self._levels: list[str] = []
+        table = ui.vertebraTable
+        table.setColumnCount(len(COLUMNS))
+        table.setHorizontalHeaderLabels([_(name) for name in COLUMNS])
+        table.verticalHeader().setVisible(False)
+        table.horizontalHeader().setStretchLastSection(True)
+        ui.readerGradeComboBox.addItems(
+            [_("as measured"), *(f"{number} {_(name)}" for number, name in enumerate(GRADE_NAMES))]
+        )
+        ui.exclusionComboBox.addItems(["", *(_(name) for name in EXCLUSIONS)])
+        table.connect("currentCellChanged(int,int,int,int)", self.onRow)
+        ui.previousButton.connect("clicked()", self.onPrevious)
+        ui.nextButton.connect("clicked()", self.onNext)
+        ui.undoButton.connect("clicked()", session.undo)
+        ui.redoButton.connect("clicked()", session.redo)
+        ui.sentenceButton.connect("clicked()", self.onCopySentence)
+        ui.readerGradeComboBox.connect("activated(int)", self.onReaderGrade)
+        ui.exclusionComboBox.connect("activated(int)", self.onExclusionChosen)
+        ui.exclusionComboBox.lineEdit().connect("editingFinished()", self.onExclusion)
+        ui.readerLineEdit.connect("editingFinished()", self.onReader)
+        ui.shiftUpButton.connect("clicked()", self.onShiftUp)
+        ui.shiftDownButton.connect("clicked()", self.onShiftDown)
+
+    def clear(self) -> None:
+        """Show no vertebra."""
+        self._levels = []
+        self._ui.vertebraTable.setRowCount(0)
+        self._ui.summaryLabel.text = _("No study has been graded.")
+        self.updateState()
+
+    def add(self, finding: Finding) -> None:
+        """Show a provisional finding as the last row."""
+        self._busy = True
+        row = self._ui.vertebraTable.rowCount
+        self._ui.vertebraTable.setRowCount(row + 1)
+        self._levels.append(finding.level)
+        self._fillRow(row, finding)
+        if row == 0:
+            self._ui.vertebraTable.resizeColumnsToContents()
+        self._busy = False
+
+    def update(self) -> None:
+        """Show the findings of the session."""
+        report = self._session.report
+        if report is None:
+            self.clear()
+            return
+        self._busy = True
+        table = self._ui.vertebraTable
+        self._levels = [finding.level for finding in report.findings]
+        table.setRowCount(len(report.findings))
+        for row, finding in enumerate(report.findings):
+            self._fillRow(row, finding)
+        table.resizeColumnsToContents()
+        self._ui.summaryLabel.text = summary_sentence(report)
+        self._busy = False
+        self.updateSelection()
+
+    def updateSelection(self) -> None:
+        """Show which vertebra is chosen, and what the reader said of it."""
+        self._busy = True
+        if self._session.level in self._levels:
+            self._ui.vertebraTable.setCurrentCell(self._levels.index(self._session.level), 0)
+        finding = self._session.finding
+        reading = finding.reading if finding is not None else None
+        grade = reading.grade if reading is not None else None
+        self._ui.readerGradeComboBox.currentIndex = 0 if grade is None else grade + 1
+        self._ui.exclusionComboBox.setEditText(reading.exclusion if reading is not None else "")
+        report = self._session.report
+        if report is not None:
+            self._ui.readerLineEdit.text = str(report.provenance.get("reader", self._ui.readerLineEdit.text))
+        self._busy = False
+        self.updateState()
+
+    def updateState(self) -> None:
+        """Enable what can be used now."""
+        ui, session = self._ui, self._session
+        isOpen, chosen = session.results is not None, session.finding is not None
+        place = self._levels.index(session.level) if chosen and session.level in self._levels else 0
+        ui.previousButton.enabled = chosen and place > 0
+        ui.nextButton.enabled = chosen and place < len(self._levels) - 1
+        ui.undoButton.enabled = session.canUndo
+        ui.redoButton.enabled = session.canRedo
+        for widget in (ui.sentenceButton, ui.readerGradeComboBox, ui.exclusionComboBox):
+            widget.enabled = chosen
+        for widget in (ui.shiftUpButton, ui.shiftDownButton):
+            widget.enabled = isOpen and bool(self._levels)
+
+    def onRow(self, row: int, column: int, oldRow: int, oldColumn: int) -> None:
+        """Look at the vertebra of a row that was clicked."""
+        if not self._busy and 0 <= row < len(self._levels):
+            self._session.select(self._levels[row])
+
+    def onPrevious(self) -> None:
+        """Look at the vertebra above."""
+        self._session.step(-1)
+
+    def onNext(self) -> None:
+        """Look at the vertebra below."""
+        self._session.step(1)
+
+    def onReaderGrade(self, index: int) -> None:
+        """Take the reader's grade of the chosen vertebra."""
+        report, level = self._session.report, self._session.level
+        if not self._busy and report is not None:
+            grade = index - 1 if index > 0 else None
+            self._change(lambda: self._session.apply(set_reader_grade(report, level, grade)))
+
+    def onExclusionChosen(self, index: int) -> None:
+        """Take an exclusion that was chosen from the list."""
+        self.onExclusion()
+
+    def onExclusion(self) -> None:
+        """Take the reader's reason why the chosen vertebra is not to be graded."""
+        report, level = self._session.report, self._session.level
+        reason = str(self._ui.exclusionComboBox.currentText).strip()
+        if not self._busy and report is not None:
+            self._change(lambda: self._session.apply(exclude(report, level, reason)))
+
+    def onReader(self) -> None:
+        """Take the reader's name."""
+        report, name = self._session.report, str(self._ui.readerLineEdit.text).strip()
+        if not self._busy and report is not None:
+            self._change(lambda: self._session.apply(set_reader(report, name)))
+
+    def onShiftUp(self) -> None:
+        """Rename all levels one up."""
+        self._shift(-1)
+
+    def onShiftDown(self) -> None:
+        """Rename all levels one down."""
+        self._shift(1)
+
+    def onCopySentence(self) -> None:
+        """Put the chosen finding as a sentence on the clipboard."""
+        if self._session.finding is not None:
+            qt.QApplication.clipboard().setText(sentence(self._session.finding))
+
+    def _shift(self, steps: int) -> None:
+        report = self._session.report
+        if report is not None:
+            self._change(lambda: self._session.apply(shift_levels(report, steps)))
+
+    def _fillRow(self, row: int, finding: Finding) -> None:
+        measured = replace(finding, reading=None)
+        color = color_of(finding)
+        grade = MISSING if measured.final_grade is None else str(measured.final_grade)
+        texts = (
+            finding.level,
+            grade,
+            span(finding.grade_interval) or MISSING,
+            finding.deformity if finding.gradable else MISSING,
+            " / ".join(fixed(finding.heights_mm.get(name)) for name in POSITIONS) if finding.heights_mm else MISSING,
+            " / ".join(percent(finding.height_loss.get(name)) for name in POSITIONS)
+            if finding.height_loss
+            else MISSING,
+            self._readingText(finding),
+            "; ".join(
+                [*([] if finding.gradable else [reason_text(finding)]), *(flag_text(flag) for flag in finding.flags)]
+            ),
+            finding.primary_method,
+        )
+        for column, text in enumerate(texts):
+            item = qt.QTableWidgetItem(text)
+            item.setToolTip(text)
+            if column == _GRADE:
+                item.setBackground(qt.QBrush(qt.QColor(color.color)))
+                item.setForeground(qt.QBrush(qt.QColor("#000000")))
+                item.setToolTip(color.label)
+            self._ui.vertebraTable.setItem(row, column, item)
+
+    def _readingText(self, finding: Finding) -> str:
+        reading = finding.reading
+        if reading is None:
+            return ""
+        return _("excluded: {reason}").format(reason=reading.exclusion) if reading.exclusion else str(reading.grade)

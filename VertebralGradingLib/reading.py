@@ -1,0 +1,122 @@
+"""The reader's work on a report: grades of the reader's own, exclusions, the reader's name, and undo.
+
+Every function gives a new report and leaves the one it was given as it is. Points are moved and levels shifted in
+:mod:`morphometric`, since heights and grades follow from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from VertebralGradingLib.errors import CentroidError, InputError
+from VertebralGradingLib.findings import Reading, Report
+from VertebralGradingLib.genant import GRADE_NAMES
+
+EXCLUSIONS: tuple[str, ...] = (
+    "Schmorl node",
+    "physiological wedging",
+    "Scheuermann",
+    "degenerative",
+    "metastasis or other lesion",
+    "cement or implant",
+    "image quality",
+)
+"""Reasons to leave a vertebra out that are suggested to the reader; any other text is a reason too."""
+
+LIMIT = 100
+"""How many steps a :class:`History` takes back at most."""
+
+
+def set_reader_grade(report: Report, level: str, grade: int | None) -> Report:
+    """Give a vertebra the reader's grade, or take it back with None.
+
+    An exclusion stays: an excluded vertebra has no final grade, whatever its reader's grade.
+
+    Raises:
+        CentroidError: no such level.
+        InputError: not a grade 0-3.
+    """
+    if grade is not None and (isinstance(grade, bool) or grade not in range(len(GRADE_NAMES))):
+        names = ", ".join(f"{number} {name}" for number, name in enumerate(GRADE_NAMES))
+        raise InputError(f"{grade!r} is no grade.", f"Choose one of: {names}; or none.")
+    return _read(report, level, lambda reading: replace(reading, grade=None if grade is None else int(grade)))
+
+
+def exclude(report: Report, level: str, reason: str) -> Report:
+    """Leave a vertebra out for a reason of the reader's; an empty reason takes the exclusion back.
+
+    Raises:
+        CentroidError: no such level.
+    """
+    return _read(report, level, lambda reading: replace(reading, exclusion=" ".join(reason.split())))
+
+
+def set_reader(report: Report, name: str) -> Report:
+    """Note who read the study, as ``provenance["reader"]``; an empty name removes it."""
+    provenance = {key: value for key, value in report.provenance.items() if key != "reader"}
+    name = " ".join(name.split())
+    return replace(report, provenance={**provenance, "reader": name} if name else provenance)
+
+
+class History:
+    """The reports a reader has gone through, for undo and redo; :data:`LIMIT` steps at most."""
+
+    def __init__(self) -> None:
+        self.current: Report | None = None
+        self._earlier: list[Report] = []
+        self._later: list[Report] = []
+
+    def push(self, report: Report) -> None:
+        """Make a report the current one; what was undone is forgotten. A report equal to the current one is no step."""
+        if self.current is not None:
+            if report == self.current:
+                return
+            self._earlier = [*self._earlier, self.current][-LIMIT:]
+        self.current = report
+        self._later.clear()
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is an earlier report."""
+        return bool(self._earlier)
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether a report was undone."""
+        return bool(self._later)
+
+    def undo(self) -> Report | None:
+        """Go back to the report before; None when there is none."""
+        return self._step(self._earlier, self._later)
+
+    def redo(self) -> Report | None:
+        """Take back the last undo; None when there is none."""
+        return self._step(self._later, self._earlier)
+
+    def _step(self, source: list[Report], target: list[Report]) -> Report | None:
+        if not source or self.current is None:
+            return None
+        target.append(self.current)
+        self.current = source.pop()
+        return self.current
+
+
+def _read(report: Report, level: str, change: Callable[[Reading], Reading]) -> Report:
+    levels = [finding.level for finding in report.findings]
+    if level not in levels:
+        raise CentroidError(f"There is no vertebra {level}.", f"Choose one of: {', '.join(levels)}.")
+    return replace(
+        report,
+        findings=tuple(
+            replace(finding, reading=_or_none(change(finding.reading or Reading())))
+            if finding.level == level
+            else finding
+            for finding in report.findings
+        ),
+    )
+
+
+def _or_none(reading: Reading) -> Reading | None:
+    """A reading that says nothing is none."""
+    return None if reading == Reading() else reading
