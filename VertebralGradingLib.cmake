@@ -11,6 +11,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/backend/qprocess.py
   VertebralGradingLib/backend/server.py
   VertebralGradingLib/backend/session.py
+  VertebralGradingLib/backend/temporary.py
   VertebralGradingLib/bodies.py
   VertebralGradingLib/cli.py
   VertebralGradingLib/curve.py
@@ -21,25 +22,68 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/files.py
   VertebralGradingLib/findings.py
   VertebralGradingLib/genant.py
+  VertebralGradingLib/height_rows.py
   VertebralGradingLib/image_io.py
   VertebralGradingLib/methods.py
   VertebralGradingLib/models/__init__.py
   VertebralGradingLib/models/batches.py
+  VertebralGradingLib/models/cards.py
+  VertebralGradingLib/models/package.py
+  VertebralGradingLib/models/places.py
+  VertebralGradingLib/models/registry.py
+  VertebralGradingLib/models/weights.py
   VertebralGradingLib/morphometric.py
   VertebralGradingLib/morphometry.py
   VertebralGradingLib/naming.py
   VertebralGradingLib/norms.py
   VertebralGradingLib/panel/__init__.py
+  VertebralGradingLib/panel/explain.py
+  VertebralGradingLib/panel/export.py
+  VertebralGradingLib/panel/inputs.py
+  VertebralGradingLib/panel/layout.py
+  VertebralGradingLib/panel/panel.py
+  VertebralGradingLib/panel/run.py
+  VertebralGradingLib/panel/session.py
+  VertebralGradingLib/panel/setup.py
+  VertebralGradingLib/panel/vertebrae.py
   VertebralGradingLib/panel/worker.py
+  VertebralGradingLib/phantom/__init__.py
+  VertebralGradingLib/phantom/alignment.py
+  VertebralGradingLib/phantom/arch.py
+  VertebralGradingLib/phantom/body.py
+  VertebralGradingLib/phantom/bone.py
+  VertebralGradingLib/phantom/columns.py
+  VertebralGradingLib/phantom/command.py
+  VertebralGradingLib/phantom/dataset.py
+  VertebralGradingLib/phantom/draw.py
+  VertebralGradingLib/phantom/field.py
+  VertebralGradingLib/phantom/folders.py
+  VertebralGradingLib/phantom/fracture.py
+  VertebralGradingLib/phantom/imaging.py
+  VertebralGradingLib/phantom/masks.py
+  VertebralGradingLib/phantom/mimics.py
+  VertebralGradingLib/phantom/parameters.py
+  VertebralGradingLib/phantom/patches.py
+  VertebralGradingLib/phantom/plans.py
+  VertebralGradingLib/phantom/pool.py
+  VertebralGradingLib/phantom/realism.py
+  VertebralGradingLib/phantom/soft.py
+  VertebralGradingLib/phantom/subjects.py
+  VertebralGradingLib/phantom/tables.py
+  VertebralGradingLib/phantom/texture.py
+  VertebralGradingLib/phantom/truth.py
+  VertebralGradingLib/phantom/volumes.py
   VertebralGradingLib/pictures.py
   VertebralGradingLib/pipeline.py
   VertebralGradingLib/points.py
+  VertebralGradingLib/reading.py
   VertebralGradingLib/reference.py
   VertebralGradingLib/reformation.py
   VertebralGradingLib/report/__init__.py
   VertebralGradingLib/report/canvas.py
   VertebralGradingLib/report/colors.py
   VertebralGradingLib/report/csv_table.py
+  VertebralGradingLib/report/explanation.py
   VertebralGradingLib/report/html.py
   VertebralGradingLib/report/marks.py
   VertebralGradingLib/report/overview.py
@@ -85,6 +129,7 @@ set(VertebralGradingLib_RESOURCES
   Resources/colors/grades.json
   Resources/norms/SOURCES.md
   Resources/norms/vertebral_heights.csv
+  Resources/requirements/torch_installer.txt
   Resources/schema/findings.schema.json
   Resources/terminology/vertebrae.json
   )

@@ -13,6 +13,7 @@ from VertebralGradingLib import methods as method_table
 from VertebralGradingLib._version import __version__
 from VertebralGradingLib.errors import CentroidError, InputError, MethodError
 from VertebralGradingLib.findings import Evidence, Finding, Report
+from VertebralGradingLib.morphometric import defect_decision
 from VertebralGradingLib.segmentation import VertebraLabels
 from VertebralGradingLib.spine import Spine
 from VertebralGradingLib.study import MeasuredVertebra, Progress, Study, prepare
@@ -168,16 +169,7 @@ def _why_not(item: MeasuredVertebra, primary: Evidence | None, flags: list[str])
     for flag, reason in _BLOCKING.items():
         if flag in flags:
             return "", reason
-    if item.defects:
-        without = primary.quantities.get("grade_without_defect", primary.grade)
-        if without < primary.grade:
-            where = "; ".join(defect.describe() for defect in item.defects)
-            return "schmorl_node", (
-                f"focal endplate defect ({where}): the heights alone give grade {primary.grade}, "
-                f"without the defect grade {without}; the reader decides"
-            )
-        return "", ""
-    return "", ""
+    return defect_decision(primary)
 
 
 def _triple(values: Any) -> tuple[float, float, float]:

@@ -59,6 +59,12 @@ def set_reader(report: Report, name: str) -> Report:
     return replace(report, provenance={**provenance, "reader": name} if name else provenance)
 
 
+def is_edited(report: Report) -> bool:
+    """Whether a reader has changed anything: a grade, an exclusion, a point, the levels."""
+    noted = any(report.provenance.get(name) for name in ("points_moved", "levels_shifted"))
+    return noted or any(finding.reading is not None for finding in report.findings)
+
+
 class History:
     """The reports a reader has gone through, for undo and redo; :data:`LIMIT` steps at most."""
 

@@ -175,6 +175,68 @@ def test_cancel_before_the_worker_was_asked(logic: Any) -> None:
     assert not run.rows
 
 
+def test_a_cancelled_run_does_not_take_the_place_of_a_finished_one(logic: Any) -> None:
+    volume, markups = _nodes()
+    whole = logic.grade(volume, markups, inProcess=True).report.to_dict()
+    run = Run(on_row=logic.cancelGrading)
+    logic.startGrading(volume, markups, callbacks=run.callbacks())
+    qt_actions.wait_until(lambda: run.ended, WAIT_S, "the end of the run")
+    results, cancelled = run.done[0]
+    assert cancelled
+    assert results.report.to_dict() == whole
+    assert results.table_node.GetNumberOfRows() == len(LEVELS)
+
+
+@pytest.mark.parametrize("where", ["writing", "showing"])
+def test_a_fault_of_the_program_ends_the_run_and_is_told(
+    logic: Any, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    import VertebralGradingLib.scene.job as jobs
+    import VertebralGradingLib.scene.results as showing
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise ValueError("a fault")
+
+    if where == "writing":
+        monkeypatch.setattr(jobs, "inputs_message", broken)
+        monkeypatch.setattr("threading.excepthook", lambda args: None)
+    else:
+        monkeypatch.setattr(showing, "fill_patch", broken)
+    run = Run()
+    logic.startGrading(*_nodes(), callbacks=run.callbacks())
+    if where == "showing":  # the trace is printed too, as for any fault in a slot
+        with pytest.raises(ValueError, match="a fault"):
+            qt_actions.wait_until(lambda: run.ended and False, WAIT_S, "the fault")
+    else:
+        qt_actions.wait_until(lambda: run.ended, WAIT_S, "the end of the run")
+    assert "ValueError" in run.errors[0][0].message
+    assert not logic.isGrading()
+
+
+def test_voxels_do_not_stay_when_the_image_goes_while_they_are_written(
+    logic: Any, host: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import time
+
+    import VertebralGradingLib.scene.job as jobs
+
+    real = jobs.inputs_message
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        fields = real(*arguments, **options)
+        time.sleep(0.5)
+        return fields
+
+    monkeypatch.setattr(jobs, "inputs_message", slow)
+    volume, markups = _nodes()
+    run = Run()
+    logic.startGrading(volume, markups, callbacks=run.callbacks())
+    host.slicer.mrmlScene.RemoveNode(volume)
+    assert "removed" in run.errors[0][0].message
+    folder = Path(host.slicer.app.temporaryPath)
+    qt_actions.wait_until(lambda: not list(folder.glob("vertebral-grading-*")), 30, "the voxels to go")
+
+
 def test_a_worker_that_does_not_listen_is_ended(logic: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import VertebralGradingLib.backend.qprocess as transport
     import VertebralGradingLib.scene.job as jobs

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+pytest.importorskip("slicer", reason="Slicer's core is not installed; make test installs it")
 from host.application import Application, start
 from host.cases import add_points, add_segmentation, add_volume
 from host.install import install

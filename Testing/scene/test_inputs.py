@@ -168,3 +168,33 @@ def test_what_cannot_be_read_is_refused_with_a_hint(
     with pytest.raises(error, match=words) as caught:
         read(make())
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["disc L1", "left T12 rib", "cage L4", "nerve_root_L5", "L1 pedicle screw"])
+def test_names_of_other_things_are_no_vertebrae(app: Application, name: str) -> None:
+    node = add_segmentation(_two_blocks(), {1: "L2", 2: name})
+    assert sorted(labels_from_node(node).by_level) == ["L2"]
+
+
+def test_a_name_the_user_corrected_beats_our_tag(app: Application) -> None:
+    node = add_segmentation(_two_blocks(), {1: "L2 grade 1", 2: "V3 grade 2"})
+    for n, level in ((0, "L1"), (1, "V3")):
+        node.GetSegmentation().GetNthSegment(n).SetTag("VertebralGrading.Level", level)
+    assert sorted(labels_from_node(node).by_level) == ["L2", "V3"]
+
+
+def test_a_segmentation_of_surfaces_only_is_refused_with_a_hint(app: Application) -> None:
+    node = add_segmentation(_two_blocks(), {1: "L1", 2: "L2"})
+    node.CreateClosedSurfaceRepresentation()
+    node.SetSourceRepresentationToClosedSurface()
+    node.RemoveBinaryLabelmapRepresentation()
+    with pytest.raises(MaskError, match="only surfaces") as caught:
+        labels_from_node(node)
+    assert "binary labelmap" in caught.value.hint
+
+
+def test_float_and_unsigned_voxels_become_hounsfield(app: Application) -> None:
+    volume = _oblique()
+    node = add_volume(Volume(volume.array.astype(np.float32), volume.affine))
+    np.testing.assert_array_equal(ct_from_node(node).array, volume.array)
+    assert ct_from_node(node).array.dtype == np.int16

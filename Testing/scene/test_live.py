@@ -129,3 +129,87 @@ def test_no_observer_stays_behind(app: Application) -> None:
     app.clear()
     watcher.stop()
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLMarkupsFiducialNode") == 0
+
+
+def test_grading_again_while_points_are_watched_is_no_drag(app: Application) -> None:
+    from test_results import CT, _graded
+
+    from VertebralGradingLib.scene.results import show_report
+
+    results, image = _show()
+    watcher = PointsWatcher(results)
+    before = results.report
+    _drag(results.points_node, LEVELS.index("L1") * 6, -8.0 * _up(before, "L1"))
+    assert results.report.to_dict() != before.to_dict()
+    report, spine, bodies = _graded()
+    show_report(report, image, ct=CT, spine=spine, labels=bodies)
+    assert results.report.to_dict()["findings"] == before.to_dict()["findings"]
+    _drag(results.points_node, LEVELS.index("L2") * 6, -3.0 * _up(before, "L2"))
+    moved = [finding.level for finding in results.report.findings if "reader_points" in finding.flags]
+    assert moved == ["L2"]
+    watcher.stop()
+
+
+def test_points_or_image_moved_as_a_whole_are_refused(app: Application) -> None:
+    from host.cases import add_transform
+
+    results, image = _show()
+    errors: list[VertebralGradingError] = []
+    watcher = PointsWatcher(results, on_error=errors.append)
+    before = results.report
+    turn = np.eye(4)
+    turn[:3, :3] = [[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]]
+    results.points_node.SetAndObserveTransformNodeID(add_transform(turn).GetID())
+    _drag(results.points_node, 0, np.array([0.0, 0.0, 0.2]))
+    assert results.report.to_dict() == before.to_dict()
+    assert "moved" in errors[-1].message
+    results.points_node.SetAndObserveTransformNodeID(None)
+    image.SetAndObserveTransformNodeID(add_transform(turn).GetID())
+    _drag(results.points_node, 0, np.array([0.0, 0.0, 0.2]))
+    assert results.report.to_dict() == before.to_dict()
+    watcher.stop()
+
+
+def test_shifted_levels_stay_on_their_bodies(app: Application) -> None:
+    from test_results import CT
+
+    from VertebralGradingLib.morphometric import shift_levels
+
+    results, image = _show()
+    before = results.report
+    results.update(shift_levels(before, 1))
+    for old, new in zip(before.findings, results.report.findings, strict=True):
+        segments = [results.segmentation_node.GetSegmentation().GetNthSegment(n) for n in range(len(LEVELS))]
+        (segment,) = [s for s in segments if s.GetName().startswith(f"{new.level} ")]
+        ids = results.segmentation_node.GetSegmentation().GetSegmentIdBySegment(segment)
+        voxels = slicer.util.arrayFromSegmentBinaryLabelmap(results.segmentation_node, ids, image)
+        middle = CT.to_ras(np.argwhere(voxels.transpose(2, 1, 0))).mean(0)
+        assert np.linalg.norm(middle - np.array(old.center_ras_mm)) < 1.5
+        patch = slicer.util.arrayFromVTKMatrix(_matrix(results.patch_node(new.level)))
+        away = (np.array(old.center_ras_mm) - patch[:3, 3]) @ patch[:3, 2]
+        assert abs(away) < 3.0
+        assert np.linalg.norm(patch @ (95.5, 95.5, 0, 1) - [*old.center_ras_mm, 1.0]) < 3.0
+    labels = [results.centroids_node.GetNthControlPointLabel(n) for n in range(len(LEVELS))]
+    assert labels == [finding.level for finding in results.report.findings]
+    results.update(before)
+    assert [results.centroids_node.GetNthControlPointLabel(n) for n in range(len(LEVELS))] == list(LEVELS)
+    names = {results.segmentation_node.GetSegmentation().GetNthSegment(n).GetName() for n in range(len(LEVELS))}
+    assert "L1 grade 2" in names
+
+
+def _matrix(node: object) -> object:
+    import vtk
+
+    matrix = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    return matrix
+
+
+def test_results_that_are_gone_are_told(app: Application) -> None:
+    results, _ = _show()
+    report = results.report
+    watcher = PointsWatcher(results)
+    results.remove()
+    with pytest.raises(VertebralGradingError, match="left the scene"):
+        watcher.show(report)
+    watcher.stop()

@@ -243,6 +243,8 @@ def test_a_result_the_user_deleted_comes_back(app: Application) -> None:
     assert results.table_node.GetNumberOfRows() == len(LEVELS)
     report, spine, bodies = _graded()
     show_report(report, image, ct=CT, spine=spine, labels=bodies)
+    tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(app.scene)
+    assert sorted(_items(tree.GetSceneItemID())) == ["centroids", "demo", "demo vertebral grading"]
     assert results.patch_node("L1") is not None
     assert results.chart_node.GetNumberOfPlotSeriesNodes() == 9
 
@@ -339,3 +341,22 @@ def test_showing_without_an_image_is_refused(app: Application) -> None:
     app.scene.RemoveNode(node)
     with pytest.raises(InputError, match="left the scene"):
         show_report(_graded()[0], node)
+
+
+def test_a_users_own_folder_is_never_removed(app: Application) -> None:
+    results, _ = _show()
+    tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(app.scene)
+    study = tree.CreateStudyItem(tree.GetSceneItemID(), "Study")
+    tree.SetItemParent(tree.GetItemByDataNode(results.table_node), study)
+    results.remove()
+    assert "Study" in _items(tree.GetSceneItemID())
+    assert "demo vertebral grading" not in _items(tree.GetSceneItemID())
+
+
+def test_results_are_no_input(app: Application) -> None:
+    from VertebralGradingLib.errors import CentroidError
+    from VertebralGradingLib.scene.inputs import points_from_node
+
+    results, _ = _show()
+    with pytest.raises(CentroidError, match="results of a grading"):
+        points_from_node(results.points_node)

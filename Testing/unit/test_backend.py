@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -15,8 +17,9 @@ import pytest
 from VertebralGradingLib.backend.blocking import WorkerClient
 from VertebralGradingLib.backend.protocol import PROTOCOL, RemoteError, decode, encode
 from VertebralGradingLib.backend.session import Handlers, Session, worker_command, worker_environment
+from VertebralGradingLib.backend.temporary import PREFIX, sweep
 from VertebralGradingLib.demo import demo_case
-from VertebralGradingLib.errors import InputError
+from VertebralGradingLib.errors import OutputError
 from VertebralGradingLib.points import Point
 from VertebralGradingLib.volume import Volume
 
@@ -171,5 +174,84 @@ def test_session_takes_bytes_in_any_pieces() -> None:
     assert errors[0].code == "worker"
     assert not session.busy
     assert decode(sent[1])["id"] == second
-    with pytest.raises(InputError):
-        session.feed(b"garbage\n")
+    third = session.request("info", Handlers(on_result=results.append))
+    session.feed(b"a launcher's notice\n[1]\n" + encode({"id": third, "type": "result"}))
+    assert session.unreadable == 2
+    assert len(results) == 2, "a line that is no message loses none that is"
+
+
+def test_a_handler_that_raises_loses_no_message() -> None:
+    session = Session(lambda data: None)
+    results = []
+
+    def fail(*step: object) -> None:
+        raise RuntimeError("in a handler")
+
+    first = session.request("grade", Handlers(on_progress=fail, on_result=results.append))
+    progress = encode({"id": first, "type": "progress", "done": 0, "total": 1, "level": "L1"})
+    with pytest.raises(RuntimeError, match="in a handler"):
+        session.feed(progress + encode({"id": first, "type": "result"}))
+    assert len(results) == 1
+    assert not session.busy
+
+
+def test_a_callback_that_raises_reaches_the_caller_and_the_client_goes_on() -> None:
+    threads = []
+
+    def fail(done: int, total: int, level: str) -> None:
+        threads.append(threading.current_thread())
+        raise KeyError("in a callback")
+
+    with WorkerClient() as client:
+        with pytest.raises(KeyError):
+            client.grade(CT, POINTS, on_progress=fail)
+        assert threads == [threading.main_thread()], "callbacks come on the caller's own thread"
+        assert len(client.grade(CT, POINTS[:2])["report"]["findings"]) == 2
+
+
+def test_bodies_of_one_request_outlive_the_next() -> None:
+    with WorkerClient() as client:
+        first = client.grade(CT, POINTS[:2], bodies=True)["bodies"]
+        voxels = np.array(first.volume.array)
+        client.grade(CT, POINTS[3:5], bodies=True)
+        np.testing.assert_array_equal(first.volume.array, voxels)
+    assert set(first.names.values()) == {"T11", "T12"}
+
+
+def test_explain_can_be_asked_for_a_kind() -> None:
+    with WorkerClient() as client:
+        assert client.explain(CT, POINTS[:2], level="T11", kind="heights")["explanation"]
+        with pytest.raises(RemoteError) as caught:
+            client.explain(CT, POINTS[:2], level="T11", kind="no such kind")
+    assert caught.value.code == "method"
+
+
+def test_a_client_that_nobody_holds_ends_its_worker(tmp_path: Path) -> None:
+    client = WorkerClient(temporary=str(tmp_path))
+    process = client.process
+    client.grade(CT, POINTS[:2])
+    assert not list(tmp_path.iterdir()), "no voxels stay in the temporary folder"
+    del client
+    gc.collect()
+    process.wait(timeout=20)
+
+
+def test_what_cannot_start_is_a_typed_error(tmp_path: Path) -> None:
+    with pytest.raises(RemoteError, match="could not be started"):
+        WorkerClient(python=str(tmp_path / "no python"))
+    with WorkerClient(temporary=str(tmp_path / "gone")) as client, pytest.raises(OutputError) as caught:
+        client.grade(CT, POINTS[:2])
+    assert caught.value.hint
+
+
+def test_folders_that_a_crash_left_are_removed_after_a_day(tmp_path: Path) -> None:
+    old, young, other = (tmp_path / name for name in (PREFIX + "a", PREFIX + "b", "someone-elses"))
+    for folder in (old, young, other):
+        folder.mkdir()
+        (folder / "ct.npy").write_bytes(b"voxels")
+    for folder in (old, other):
+        os.utime(folder, (time.time() - 2 * 86400,) * 2)
+    sweep(str(tmp_path))
+    assert not old.exists()
+    assert young.exists()
+    assert other.exists()

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import os
+import queue
 import subprocess
-import tempfile
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from VertebralGradingLib.backend.protocol import RemoteError, inputs_message
-from VertebralGradingLib.backend.session import Handlers, Message, Session, worker_command, worker_environment
+from VertebralGradingLib.backend.protocol import RemoteError, inputs_message, loaded, read_labels_message
+from VertebralGradingLib.backend.session import (
+    Handlers,
+    Message,
+    Session,
+    stopped,
+    worker_command,
+    worker_environment,
+)
+from VertebralGradingLib.backend.temporary import request_folder, sweep
 from VertebralGradingLib.errors import VertebralGradingError
 from VertebralGradingLib.points import Point
 from VertebralGradingLib.segmentation.labels import VertebraLabels
@@ -23,30 +32,40 @@ PATIENCE_S = 3.0
 
 
 class WorkerClient:
-    """A worker process and its session; use it in a ``with`` block.
+    """A worker process and its session; use it in a ``with`` block. It is ended too when nobody refers to it any more.
 
     Args:
         python: interpreter to run, this one by default.
         log: file that takes the worker's stderr; discarded by default.
         temporary: folder for the arrays that are handed over; the system's own by default.
+
+    Raises:
+        OutputError: the temporary folder cannot be used.
+        RemoteError: the worker cannot be started.
     """
 
     def __init__(self, python: str | None = None, log: Path | None = None, temporary: str | None = None) -> None:
+        self._temporary = temporary
+        sweep(temporary)
         self._log = open(log, "wb") if log is not None else None
-        self.process = subprocess.Popen(
-            worker_command(python),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log or subprocess.DEVNULL,
-            env=worker_environment(),
-        )
-        self._folder = tempfile.TemporaryDirectory(prefix="vg", dir=temporary)
+        try:
+            self.process = subprocess.Popen(
+                worker_command(python),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log or subprocess.DEVNULL,
+                env=worker_environment(),
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            )
+        except OSError as error:
+            raise stopped("it could not be started") from error
         self.session = Session(self._write)
-        self._done = threading.Event()
         self._outcome: Message | VertebralGradingError | None = None
         self._current: int | None = None
-        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._pieces: queue.Queue[bytes] = queue.Queue()
+        self._reader = threading.Thread(target=_read, args=(self.process, self._pieces), daemon=True)
         self._reader.start()
+        self._finalizer = weakref.finalize(self, _end, self.process)
 
     def __enter__(self) -> WorkerClient:
         """The client itself."""
@@ -83,16 +102,20 @@ class WorkerClient:
             on_finding: each provisional finding as a dict.
 
         Returns:
-            The answer: ``report`` (see ``findings.schema.json``), ``cancelled``, and with ``bodies`` a message for
-            :func:`protocol.read_labels_message`, to be read before the client is closed.
+            The answer: ``report`` (see ``findings.schema.json``), ``cancelled``, and where they were asked for and
+            found the ``bodies`` as :class:`VertebraLabels`.
 
         Raises:
             RemoteError: what the worker answered, or that it stopped.
         """
-        fields = self._inputs(ct, points, mask, lowest, numbering)
-        if bodies:
-            fields["bodies_folder"] = self._folder.name
-        return self._wait("grade", Handlers(on_progress, on_finding), **fields, methods=list(methods))
+        with request_folder(self._temporary) as folder:
+            fields = inputs_message(Path(folder), ct, points, mask, lowest, numbering)
+            if bodies:
+                fields["bodies_folder"] = folder
+            answer = self._wait("grade", Handlers(on_progress, on_finding), **fields, methods=list(methods))
+            if "bodies" in answer:
+                answer["bodies"] = loaded(read_labels_message(answer["bodies"]))
+        return answer
 
     def explain(
         self,
@@ -104,8 +127,10 @@ class WorkerClient:
         **options: Any,
     ) -> Message:
         """Explain one vertebra and wait; see :meth:`grade`."""
-        fields = self._inputs(ct, points, mask, options.pop("lowest", None), options.pop("numbering", "auto"))
-        return self._wait("explain", Handlers(), **fields, level=level, **options)
+        lowest, numbering = options.pop("lowest", None), options.pop("numbering", "auto")
+        with request_folder(self._temporary) as folder:
+            fields = inputs_message(Path(folder), ct, points, mask, lowest, numbering)
+            return self._wait("explain", Handlers(), **fields, level=level, **options)
 
     def info(self) -> Message:
         """What the worker has: version, methods, device and why."""
@@ -117,49 +142,44 @@ class WorkerClient:
             self.session.cancel(self._current)
 
     def close(self) -> None:
-        """End the worker: closing its stdin first, then terminate, then kill; temporary files are removed."""
-        if self.process.stdin is not None and not self.process.stdin.closed:
-            try:
-                self.process.stdin.close()
-            except BrokenPipeError:
-                pass  # it has ended already, which is what closing is for
-        for stop in (None, self.process.terminate, self.process.kill):
-            if stop is not None:
-                stop()
-            try:
-                self.process.wait(timeout=PATIENCE_S)
-                break
-            except subprocess.TimeoutExpired:
-                continue
+        """End the worker: closing its stdin first, then terminate, then kill."""
+        self._finalizer()
         self._reader.join(timeout=PATIENCE_S)
-        if self.process.stdout is not None:
-            self.process.stdout.close()
         if self._log is not None:
             self._log.close()
-        self._folder.cleanup()
 
-    def _inputs(
-        self,
-        ct: Volume | None,
-        points: Sequence[Point],
-        mask: Volume | VertebraLabels | None,
-        lowest: str | None,
-        numbering: str,
-    ) -> dict[str, Any]:
-        return inputs_message(Path(self._folder.name), ct, points, mask, lowest, numbering)
-
-    def _wait(self, kind: str, handlers: Handlers, **fields: Any) -> Message:
-        self._done.clear()
+    def _wait(self, kind: str, handlers: Handlers, /, **fields: Any) -> Message:
+        """Ask, and call the handlers on this thread until the answer has come."""
         self._outcome = None
         handlers.on_result = handlers.on_error = self._settle
         if self.process.poll() is not None:
-            raise RemoteError("worker", "The worker has ended.", "Start a new one.")
+            raise stopped(f"exit code {self.process.poll()}")
         self._current = self.session.request(kind, handlers, **fields)
-        while not self._done.wait(timeout=0.2):
-            if not self._reader.is_alive():  # all that was in the pipe has been read
-                self.session.lost(f"exit code {self.process.poll()}")
-        self._current = None
+        try:
+            while self._outcome is None:
+                self._feed()
+        except BaseException:
+            self._drain()
+            raise
+        finally:
+            self._current = None
         return self._result()
+
+    def _feed(self) -> None:
+        try:
+            self.session.feed(self._pieces.get(timeout=0.2))
+        except queue.Empty:
+            if not self._reader.is_alive() and self._pieces.empty():  # all that was in the pipe has been read
+                self.session.lost(f"exit code {self.process.poll()}")
+
+    def _drain(self) -> None:
+        """A handler failed or the user interrupted: stop the request, and wait until the worker has let go of it."""
+        if self._current is None:
+            return
+        gone = threading.Event()
+        self.session.forget(self._current, gone.set)
+        while not gone.is_set() and self.session.busy:
+            self._feed()
 
     def _result(self) -> Message:
         if isinstance(self._outcome, VertebralGradingError):
@@ -170,24 +190,41 @@ class WorkerClient:
 
     def _settle(self, outcome: Message | VertebralGradingError) -> None:
         self._outcome = outcome
-        self._done.set()
 
     def _write(self, data: bytes) -> None:
         assert self.process.stdin is not None  # opened as a pipe
         try:
             self.process.stdin.write(data)
             self.process.stdin.flush()
-        except (BrokenPipeError, OSError) as error:
-            raise RemoteError("worker", "The worker has ended.", "Start a new one.") from error
+        except (BrokenPipeError, OSError, ValueError) as error:
+            raise stopped("its pipe is closed") from error
 
-    def _read(self) -> None:
-        assert self.process.stdout is not None  # opened as a pipe
-        descriptor = self.process.stdout.fileno()
-        while True:
-            try:
-                data = os.read(descriptor, 1 << 16)
-            except OSError:
-                return
-            if not data:
-                return
-            self.session.feed(data)
+
+def _read(process: subprocess.Popen[bytes], pieces: queue.Queue[bytes]) -> None:
+    """Bring what the worker says into a queue, until it ends; knows nothing of the client, so that it can be freed."""
+    assert process.stdout is not None  # opened as a pipe
+    descriptor = process.stdout.fileno()
+    while True:
+        try:
+            data = os.read(descriptor, 1 << 16)
+        except OSError:
+            return
+        if not data:
+            return
+        pieces.put(data)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin is not None and not process.stdin.closed:
+        try:
+            process.stdin.close()
+        except OSError:
+            pass  # it has ended already, which is what closing is for
+    for stop in (None, process.terminate, process.kill):
+        if stop is not None:
+            stop()
+        try:
+            process.wait(timeout=PATIENCE_S)
+            break
+        except subprocess.TimeoutExpired:
+            continue

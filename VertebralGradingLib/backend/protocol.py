@@ -85,7 +85,7 @@ def write_array(array: NDArray[Any], folder: Path, name: str) -> str:
     """
     path = folder / f"{name}.npy"
     try:
-        np.save(path, array)
+        np.save(path, np.asfortranarray(array))  # a view is gathered once, not voxel by voxel
     except OSError as error:
         raise OutputError(
             "The image cannot be handed to the worker: the temporary folder is full or cannot be written.",
@@ -148,6 +148,11 @@ def read_labels_message(message: dict[str, Any]) -> VertebraLabels:
         raise InputError("The labels' names cannot be read.", "Restart the worker.") from error
     kind: Kind = message.get("kind", "auto")
     return VertebraLabels(Volume(array, affine), names, kind)
+
+
+def loaded(labels: VertebraLabels) -> VertebraLabels:
+    """The same labels in memory instead of in a mapped file."""
+    return VertebraLabels(Volume(np.array(labels.volume.array), labels.volume.affine), labels.names, labels.kind)
 
 
 def map_array(message: dict[str, Any]) -> tuple[NDArray[Any], NDArray[np.float64]]:

@@ -51,7 +51,7 @@ class QProcessWorker:
         self.alive = True
         self._process.start(program, arguments)
 
-    def request(self, kind: str, handlers: Handlers, **fields: Any) -> int:
+    def request(self, kind: str, handlers: Handlers, /, **fields: Any) -> int:
         """Send a request; the answers come through the handlers."""
         return self.session.request(kind, handlers, **fields)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from VertebralGradingLib.backend.protocol import PROTOCOL, RemoteError, decode, encode
-from VertebralGradingLib.errors import VertebralGradingError
+from VertebralGradingLib.errors import InputError, VertebralGradingError
 
 Message = dict[str, Any]
 
@@ -37,16 +37,21 @@ class Session:
 
     Args:
         write: sends bytes to the worker.
+
+    Attributes:
+        ready: the worker's first message, None until it has come.
+        unreadable: how many lines were no messages, such as a notice that a launcher prints; they are passed over.
     """
 
     def __init__(self, write: Callable[[bytes], None]) -> None:
         self._write = write
+        self.unreadable = 0
         self._buffer = b""
         self._next = 1
         self._waiting: dict[int, Handlers] = {}
         self.ready: Message | None = None
 
-    def request(self, kind: str, handlers: Handlers, **fields: Any) -> int:
+    def request(self, kind: str, handlers: Handlers, /, **fields: Any) -> int:
         """Send a request.
 
         Returns:
@@ -87,12 +92,28 @@ class Session:
         self.cancel(number)
 
     def feed(self, data: bytes) -> None:
-        """Take bytes from the worker, in pieces of any size."""
+        """Take bytes from the worker, in pieces of any size.
+
+        Raises:
+            Exception: what a handler raised, after every line has been taken.
+        """
         self._buffer += data
         *lines, self._buffer = self._buffer.split(b"\n")
+        raised: Exception | None = None
         for line in lines:
-            if line.strip():
-                self._take(decode(line))
+            if not line.strip():
+                continue
+            try:
+                message = decode(line)
+            except InputError:
+                self.unreadable += 1
+                continue
+            try:
+                self._take(message)
+            except Exception as error:
+                raised = raised or error
+        if raised is not None:
+            raise raised
 
     def lost(self, reason: str) -> None:
         """The worker ended: every request that still waits gets an error."""

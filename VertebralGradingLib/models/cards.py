@@ -97,20 +97,20 @@ class Card:
     figures: tuple[Figure, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
+    def to_dict(self) -> dict[str, Any]:
+        """The card's JSON object."""
+        content = {"schema": SCHEMA, **vars(self)}
+        content["files"] = [vars(item) for item in self.files]
+        content["figures"] = [vars(item) for item in self.figures]
+        return content
+
     def to_json(self) -> bytes:
         """The card as a file's content.
 
         Raises:
             MethodError: a field does not keep to the schema, so that no card is written that cannot be read.
         """
-        content = {"schema": SCHEMA, **vars(self)}
-        content["files"] = [vars(item) for item in self.files]
-        content["figures"] = [vars(item) for item in self.figures]
-        try:
-            text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-            data = text.encode()
-        except (TypeError, ValueError) as error:
-            raise _invalid("it holds what JSON cannot") from error
+        data = _encode(self.to_dict())
         parse_card(data)
         return data
 
@@ -213,6 +213,7 @@ class _Fields:
         value = self._left.pop("config", {})
         if not isinstance(value, dict):
             raise _invalid("'config' is not an object")
+        _encode(value)
         return value
 
     def end(self) -> None:
@@ -243,9 +244,16 @@ def _figure(item: _Fields) -> Figure:
 
 
 def _number(key: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if type(value) not in (int, float) or abs(value) > 1e300 or math.isnan(value):
         raise _invalid(f"{key!r} is not a number")
     return value
+
+
+def _encode(content: Mapping[str, Any]) -> bytes:
+    try:
+        return (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise _invalid("it holds what JSON cannot") from error
 
 
 def _no_constant(name: str) -> NoReturn:

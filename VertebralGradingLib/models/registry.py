@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import shutil
 from dataclasses import dataclass, field, replace
@@ -99,8 +98,8 @@ class Model:
     def to_dict(self) -> dict[str, Any]:
         """What is known of it, as JSON can hold it; without its place on disk."""
         names = ("name", "version", "method", "bytes", "checksum", "place", "complete", "problem")
-        card = None if self.card is None else json.loads(self.card.to_json())
-        return {**{name: getattr(self, name) for name in names}, "card": card}
+        known = {name: getattr(self, name) for name in names}
+        return {**known, "card": None if self.card is None else self.card.to_dict()}
 
 
 def list_models() -> tuple[Model, ...]:

@@ -77,7 +77,7 @@ def _pictures(results: StudyResults) -> tuple[Volume | None, Spine | None]:
     if node is None:
         return None, None
     if results.image_moved():
-        raise OutputError("The CT has another place than when it was graded.", "Grade again, or move it back.")
+        raise OutputError(_("The CT has another place than when it was graded."), _("Grade again, or move it back."))
     volume = ct_from_node(node) if _isVolume(results) else labels_from_node(node).volume
     centroids = results.centroids_node
     spine = build_spine(points_from_node(centroids)) if centroids is not None else None

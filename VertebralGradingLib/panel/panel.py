@@ -7,6 +7,7 @@ from typing import Any
 
 import qt
 import slicer
+from slicer.i18n import tr as _
 
 from VertebralGradingLib.errors import VertebralGradingError
 from VertebralGradingLib.findings import Finding
@@ -19,6 +20,7 @@ from VertebralGradingLib.panel.session import Session
 from VertebralGradingLib.panel.setup import SetupPart
 from VertebralGradingLib.panel.vertebrae import VertebraePart
 from VertebralGradingLib.panel.worker import runLater
+from VertebralGradingLib.reading import is_edited
 from VertebralGradingLib.scene.results import StudyResults, all_results, results_of
 
 WARM_MS = 300
@@ -42,7 +44,7 @@ class Panel:
         self.session = Session(self.onChanged, self.onSelected, self.onError)
         self.views = Views()
         self.inputs = InputsPart(ui, parameters, self.change)
-        self.run = RunPart(ui, logic, parameters, self.onStart, self.onRow, self.onResults)
+        self.run = RunPart(ui, logic, parameters, self.onStart, self.onRow, self.onResults, self.mayReplace)
         logic.onLog = self.run.log
         self.setup = SetupPart(ui, logic.keeper(), self.change, self.run.log)
         self.vertebrae = VertebraePart(ui, self.session, self.change)
@@ -110,10 +112,17 @@ class Panel:
         except VertebralGradingError as error:
             self.onError(error)
 
+    def mayReplace(self, node: Any) -> bool:
+        """Ask whether the reader's changes of an image may go; True where there are none."""
+        results = results_of(node) if node is not None else None
+        if results is None or not is_edited(results.report):
+            return True
+        return bool(slicer.util.confirmOkCancelDisplay(_("Grade again and drop your changes to this study?")))
+
     def onStart(self) -> None:
         """A run begins: rows will come."""
         self.session.close()
-        self.vertebrae.clear()
+        self.vertebrae.clear(_("Provisional rows; the reference still grows."))
         self.explain.update()
         self.export.updateState()
 

@@ -28,6 +28,7 @@ class RunPart:
         onStart: called when a run begins.
         onRow: called with each provisional finding.
         onResults: called with the results of a run, also of one that was broken off.
+        mayReplace: asks whether the reader's changes of an image may be replaced, where there are any.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class RunPart:
         onStart: Callable[[], None],
         onRow: Callable[[Finding], None],
         onResults: Callable[[StudyResults], None],
+        mayReplace: Callable[[Any], bool],
     ) -> None:
         self._ui = ui
         self._logic = logic
@@ -45,6 +47,7 @@ class RunPart:
         self._onStart = onStart
         self._onRow = onRow
         self._onResults = onResults
+        self._mayReplace = mayReplace
         self._began = 0.0
         self._isOver = False
         ui.gradeButton.connect("clicked()", self.onGrade)
@@ -89,7 +92,7 @@ class RunPart:
             self._logic.cancelGrading()
             return
         parameters = self._parameters()
-        if parameters is None or self.missing():
+        if parameters is None or self.missing() or not self._mayReplace(parameters.ct or parameters.segmentation):
             self.updateState()
             return
         callbacks = Callbacks(self._progress, self._row, self._done, self._failed)
@@ -154,7 +157,9 @@ class RunPart:
             return
         self.updateState()
         count = len(results.report.findings)
-        if cancelled:
+        if cancelled and results.report.study["complete"]:
+            self.say(_("Cancelled; the earlier findings were kept."))
+        elif cancelled:
             self.say(_("Cancelled; {count} vertebrae were finished.").format(count=count))
         else:
             seconds = time.monotonic() - self._began

@@ -59,11 +59,11 @@ class VertebraePart:
         ui.shiftUpButton.connect("clicked()", self.onShiftUp)
         ui.shiftDownButton.connect("clicked()", self.onShiftDown)
 
-    def clear(self) -> None:
+    def clear(self, message: str = "") -> None:
         """Show no vertebra."""
         self._levels = []
         self._ui.vertebraTable.setRowCount(0)
-        self._ui.summaryLabel.text = _("No study has been graded.")
+        self._ui.summaryLabel.text = message or _("No study has been graded.")
         self.updateState()
 
     def add(self, finding: Finding) -> None:
@@ -204,6 +204,7 @@ class VertebraePart:
             if column == _GRADE:
                 item.setBackground(qt.QBrush(qt.QColor(color.color)))
                 item.setForeground(qt.QBrush(qt.QColor("#000000")))
+                item.setIcon(_swatch(color.color))  # seen also where the row is chosen
                 item.setToolTip(color.label)
             self._ui.vertebraTable.setItem(row, column, item)
 
@@ -212,3 +213,9 @@ class VertebraePart:
         if reading is None:
             return ""
         return _("excluded: {reason}").format(reason=reading.exclusion) if reading.exclusion else str(reading.grade)
+
+
+def _swatch(color: str) -> qt.QIcon:
+    pixmap = qt.QPixmap(12, 12)
+    pixmap.fill(qt.QColor(color))
+    return qt.QIcon(pixmap)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import slicer
 import vtk
+
+MARK = "VertebralGrading.Folder"
+"""Attribute of the folders that this package made: the mark of their study, or "part" for those inside."""
 
 
 def hierarchy(scene: Any) -> Any:
@@ -24,25 +28,47 @@ def item_of(node: Any, parent: int | None = None) -> int:
     return int(item)
 
 
-def folder_beside(node: Any, name: str) -> int:
-    """A new folder beside a node, so that results lie in the patient and study that the node lies in."""
-    tree = hierarchy(node.GetScene())
-    return int(tree.CreateFolderItem(tree.GetItemParent(item_of(node)), name))
+def marked_folder(owner: Any, beside: Any, name: str) -> int:
+    """The folder that belongs to a node, made beside another one, so that results lie in its patient and study.
+
+    Args:
+        owner: the hidden node of the study; both carry the same mark, which outlives the numbering of nodes.
+        beside: node that the folder shall lie beside, or None.
+        name: of the folder when it is made.
+    """
+    tree = hierarchy(owner.GetScene())
+    study = owner.GetAttribute(MARK) or uuid.uuid4().hex
+    owner.SetAttribute(MARK, study)
+    everything = vtk.vtkIdList()
+    tree.GetItemChildren(tree.GetSceneItemID(), everything, True)
+    for n in range(everything.GetNumberOfIds()):
+        if tree.GetItemAttribute(everything.GetId(n), MARK) == study:
+            return int(everything.GetId(n))
+    parent = tree.GetItemParent(item_of(beside)) if beside is not None else tree.GetSceneItemID()
+    item = tree.CreateFolderItem(parent, name)
+    tree.SetItemAttribute(item, MARK, study)
+    return int(item)
 
 
 def subfolder(scene: Any, parent: int, name: str) -> int:
-    """The folder of that name directly below another, made when it is not there."""
+    """The folder of that name directly below one of ours, made when it is not there."""
     tree = hierarchy(scene)
     item = tree.GetItemChildWithName(parent, name)
-    return int(item or tree.CreateFolderItem(parent, name))
+    if not item:
+        item = tree.CreateFolderItem(parent, name)
+        tree.SetItemAttribute(item, MARK, "part")
+    return int(item)
 
 
-def folder_of(node: Any) -> int:
-    """The folder that a node lies in, 0 when it lies in none."""
+def marked_above(node: Any) -> int:
+    """The folder made for a study that a node lies in, at any depth; 0 when it lies in none."""
     tree = hierarchy(node.GetScene())
     item = tree.GetItemByDataNode(node)
-    parent = tree.GetItemParent(item) if item else 0
-    return int(parent) if parent and parent != tree.GetSceneItemID() else 0
+    while item and item != tree.GetSceneItemID():
+        item = tree.GetItemParent(item)
+        if item and tree.GetItemAttribute(item, MARK) not in ("", "part"):
+            return int(item)
+    return 0
 
 
 def remove(node: Any) -> None:
@@ -63,9 +89,9 @@ def remove(node: Any) -> None:
 
 
 def remove_if_empty(scene: Any, item: int) -> None:
-    """Remove a folder, and the folders in it, unless something that is no folder lies in them."""
+    """Remove a folder of ours, and those in it, unless something else lies in them."""
     tree = hierarchy(scene)
-    if not item or tree.GetItemDataNode(item) is not None:
+    if not item or not tree.GetItemAttribute(item, MARK):
         return
     children = vtk.vtkIdList()
     tree.GetItemChildren(item, children)

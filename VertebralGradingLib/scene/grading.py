@@ -9,18 +9,17 @@ from typing import Any
 import numpy as np
 
 from VertebralGradingLib.backend.blocking import WorkerClient
-from VertebralGradingLib.backend.protocol import read_labels_message
 from VertebralGradingLib.bodies import body_labels
 from VertebralGradingLib.errors import CentroidError, InputError
 from VertebralGradingLib.findings import Finding, Report
 from VertebralGradingLib.pipeline import grade, unfinished_report
 from VertebralGradingLib.points import Point, positions
-from VertebralGradingLib.scene.inputs import ct_from_node, labels_from_node, points_from_node
+from VertebralGradingLib.scene.inputs import labels_from_node, points_from_node, voxels_from_node
 from VertebralGradingLib.scene.results import StudyResults, results_for
 from VertebralGradingLib.segmentation.labels import VertebraLabels, centroids_from_labels
 from VertebralGradingLib.spine import build_spine
 from VertebralGradingLib.study import Progress
-from VertebralGradingLib.volume import Volume
+from VertebralGradingLib.volume import Volume, as_ct
 
 CROP_MM = 90.0
 """What is sent to the worker reaches this far beyond the centroids."""
@@ -34,7 +33,7 @@ class Inputs:
         image_node: the CT's node, or the segmentation's where there is no CT.
         centroids_node: the point list, or None.
         given_node: the user's segmentation, or None.
-        ct: HU, or None.
+        ct: the image's voxels as they are stored, or None.
         points: centroids in world coordinates.
         labels: the user's vertebrae, or None.
         lowest: level of the most caudal point, for unnamed ones.
@@ -51,10 +50,15 @@ class Inputs:
     methods: tuple[str, ...] = ("morphometry",)
 
     def cropped(self) -> Inputs:
-        """The same with the CT cut to the surroundings of the centroids; voxels are not copied."""
+        """The same with the CT cut to the surroundings of the centroids and in int16 HU; for any thread.
+
+        Raises:
+            InputError: the voxels are no CT values.
+        """
         if self.ct is None:
             return self
-        return replace(self, ct=self.ct.around(positions(list(self.points)), CROP_MM))
+        near = self.ct.around(positions(list(self.points)), CROP_MM)
+        return replace(self, ct=as_ct(near.array, near.affine, keep=near.array))
 
     def unfinished(self, findings: Sequence[Finding]) -> Report:
         """A report of the findings that had come before a run was broken off."""
@@ -100,7 +104,7 @@ def read_inputs(
     """
     if volume_node is None and segmentation_node is None:
         raise InputError("No CT is chosen.", "Choose the CT volume, a segmentation of the vertebrae, or both.")
-    ct = None if volume_node is None else ct_from_node(volume_node)
+    ct = None if volume_node is None else voxels_from_node(volume_node)
     labels = None if segmentation_node is None else labels_from_node(segmentation_node, numbering)
     if markups_node is not None:
         points = points_from_node(markups_node)
@@ -129,8 +133,9 @@ def grade_here(inputs: Inputs, progress: Progress | None = None) -> StudyResults
     """
     bodies: list[VertebraLabels | None] = []
     spine = build_spine(inputs.points, inputs.lowest)
+    ct = None if inputs.ct is None else as_ct(inputs.ct.array, inputs.ct.affine, keep=inputs.ct.array)
     report = grade(
-        inputs.ct,
+        ct,
         spine,
         inputs.labels,
         inputs.methods,
@@ -161,5 +166,4 @@ def grade_with(client: WorkerClient, inputs: Inputs, progress: Progress | None =
         bodies=part.labels is None,
         on_progress=on_progress,
     )
-    bodies = read_labels_message(answer["bodies"]) if "bodies" in answer else None
-    return inputs.show(Report.from_dict(answer["report"]), bodies)
+    return inputs.show(Report.from_dict(answer["report"]), answer.get("bodies"))

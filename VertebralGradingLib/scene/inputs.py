@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,13 @@ from VertebralGradingLib.volume import Volume, as_ct
 
 
 def ct_from_node(node: Any) -> Volume:
-    """The CT of a scalar volume node; int16 voxels are not copied, also when the node leaves the scene.
+    """The CT of a scalar volume node in int16 HU; int16 voxels are not copied, others are."""
+    volume = voxels_from_node(node)
+    return as_ct(volume.array, volume.affine, keep=volume.array)
+
+
+def voxels_from_node(node: Any) -> Volume:
+    """The voxels of a scalar volume node as they are, never copied; they live on when the node leaves the scene.
 
     Raises:
         InputError: no node, another kind of node, no voxels, or a modality other than CT.
@@ -32,7 +39,7 @@ def ct_from_node(node: Any) -> Volume:
     _check_modality(node)
     with in_linear_frame(node) as linear:
         array, affine = _voxels(linear)
-    return as_ct(array, affine, keep=array)
+    return Volume(array, affine)
 
 
 def points_from_node(node: Any) -> list[Point]:
@@ -45,6 +52,8 @@ def points_from_node(node: Any) -> list[Point]:
         raise CentroidError("No centroids are chosen.", "Choose a point list with one point per vertebral body.")
     if not node.IsA("vtkMRMLMarkupsFiducialNode"):
         raise CentroidError("The node chosen as centroids is not a point list.", "Choose a point list.")
+    if node.GetAttribute(RESULT):
+        raise CentroidError("These points are results of a grading.", "Choose a list with one point per vertebra.")
     points, position = [], [0.0, 0.0, 0.0]
     for n in range(node.GetNumberOfControlPoints()):
         if node.GetNthControlPointPositionStatus(n) != slicer.vtkMRMLMarkupsNode.PositionDefined:
@@ -56,6 +65,16 @@ def points_from_node(node: Any) -> list[Point]:
     if not points:
         raise CentroidError("The point list has no placed point.", "Place one point in each vertebral body.")
     return points
+
+
+def rename_points(node: Any, names: dict[str, str]) -> None:
+    """Give the control points of a list the new names of their levels, all at once; others keep theirs."""
+    was = node.StartModify()
+    for n in range(node.GetNumberOfControlPoints()):
+        level = parse_level(node.GetNthControlPointLabel(n) or "")
+        if level in names:
+            node.SetNthControlPointLabel(n, names[level])
+    node.EndModify(was)
 
 
 def labels_from_node(node: Any, numbering: str = "auto") -> VertebraLabels:
@@ -71,8 +90,8 @@ def labels_from_node(node: Any, numbering: str = "auto") -> VertebraLabels:
         raise MaskError("No segmentation is chosen.", "Choose one, or grade without.")
     if node.IsA("vtkMRMLLabelMapVolumeNode"):
         with in_linear_frame(node) as linear:
-            array, affine = _voxels(linear)
-        return interpret(as_labels(array, affine), numbering)
+            volume = _filled(Volume(*_voxels(linear)))
+        return interpret(as_labels(volume.array, volume.affine), numbering)
     if not node.IsA("vtkMRMLSegmentationNode"):
         raise MaskError("The node chosen as segmentation is none.", "Choose a segmentation or a labelmap volume.")
     with in_linear_frame(node) as linear:
@@ -80,10 +99,22 @@ def labels_from_node(node: Any, numbering: str = "auto") -> VertebraLabels:
 
 
 def segment_level(segment: Any) -> str | None:
-    """The level that a segment stands for: its tag from an earlier grading, its name, or its terminology."""
-    return _tag(segment, LEVEL_TAG) or parse_level(segment.GetName() or "") or parse_level(_terminology_type(segment))
+    """The level that a segment stands for: by its name, its tag from an earlier grading, or its terminology.
+
+    A name comes first because a user may have corrected it; one that speaks of a disc, rib or screw names no vertebra.
+    """
+    name = (segment.GetName() or "").replace("_", " ")
+    if _NO_VERTEBRA.search(name):
+        return None
+    return parse_level(name) or _tag(segment, LEVEL_TAG) or parse_level(_terminology_type(segment))
 
 
+RESULT = "VertebralGrading.Result"
+"""Attribute of point lists that a grading made; they are no centroids."""
+_NO_VERTEBRA = re.compile(
+    r"\b(dis[ck]s?|ribs?|roots?|nerves?|cages?|screws?|pedicles?|canal|cord|facets?|laminae?|costal|endplates?)\b",
+    re.IGNORECASE,
+)
 LEVEL_TAG = "VertebralGrading.Level"
 """Segment tag that holds the level of a segment named after its grade."""
 
@@ -112,6 +143,12 @@ def _merged(node: Any, segment_ids: list[str]) -> tuple[NDArray[Any], NDArray[np
     ids = vtk.vtkStringArray()
     for segment_id in segment_ids:
         ids.InsertNextValue(segment_id)
+    binary = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    if not node.GetSegmentation().ContainsRepresentation(binary):
+        raise MaskError(
+            "The segmentation has no voxels, only surfaces.",
+            "Create its binary labelmap in the Segmentations module, with the CT as reference.",
+        )
     image = slicer.vtkOrientedImageData()
     extent = slicer.vtkSegmentation.EXTENT_UNION_OF_SEGMENTS
     if not node.GenerateMergedLabelmapForAllSegments(image, extent, None, ids) or image.IsEmpty():
@@ -134,6 +171,22 @@ def _voxels(node: Any) -> tuple[NDArray[Any], NDArray[np.float64]]:
     matrix = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
     return _image_array(image), to_world(node) @ slicer.util.arrayFromVTKMatrix(matrix)
+
+
+def _filled(volume: Volume) -> Volume:
+    """The box of voxels that are not zero, with one voxel around it; the volume itself where all are zero."""
+    box = []
+    for axis in range(3):
+        other = tuple(a for a in range(3) if a != axis)
+        used = np.flatnonzero(volume.array.any(axis=other))
+        if not len(used):
+            return volume
+        box.append(slice(max(used[0] - 1, 0), min(used[-1] + 2, volume.shape[axis])))
+    if min(side.stop - side.start for side in box) < 2:
+        return volume
+    affine = volume.affine.copy()
+    affine[:3, 3] = volume.to_ras(np.array([side.start for side in box]))
+    return Volume(volume.array[tuple(box)], affine)
 
 
 def _image_array(image: Any) -> NDArray[Any]:

@@ -5,22 +5,23 @@ No Qt here: who starts a job hands in a worker and a way to be called later (in 
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 import slicer
 import vtk
 
-from VertebralGradingLib.backend.protocol import inputs_message, read_labels_message
+from VertebralGradingLib.backend.protocol import inputs_message, loaded, read_labels_message
 from VertebralGradingLib.backend.session import Handlers, Message, Session
-from VertebralGradingLib.errors import InputError, OutputError, VertebralGradingError
+from VertebralGradingLib.backend.temporary import request_folder, sweep
+from VertebralGradingLib.errors import InputError, VertebralGradingError
 from VertebralGradingLib.findings import Finding, Report
 from VertebralGradingLib.scene.grading import Inputs
-from VertebralGradingLib.scene.results import StudyResults
+from VertebralGradingLib.scene.results import StudyResults, results_of
 from VertebralGradingLib.segmentation.labels import VertebraLabels
 
 RunLater = Callable[[int, Callable[[], None]], None]
@@ -80,7 +81,7 @@ class GradingJob:
         self._worker = worker
         self._callbacks = callbacks
         self._run_later = run_later
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: TemporaryDirectory[str] | None = None
         self._temporary = temporary
         self._fields: dict[str, Any] | VertebralGradingError | None = None
         self._request: int | None = None
@@ -123,7 +124,8 @@ class GradingJob:
     def _write(self) -> None:
         """Store the voxels (in a thread: no node is touched here)."""
         try:
-            self._folder = tempfile.TemporaryDirectory(prefix="vg", dir=self._temporary, ignore_cleanup_errors=True)
+            sweep(self._temporary)
+            self._folder = request_folder(self._temporary)
             part = self._inputs.cropped()
             fields = inputs_message(Path(self._folder.name), part.ct, part.points, part.labels, part.lowest)
             fields["methods"] = list(part.methods)
@@ -132,17 +134,15 @@ class GradingJob:
             self._fields = fields
         except VertebralGradingError as error:
             self._fields = error
-        except (OSError, MemoryError):
-            self._fields = OutputError(
-                "The image cannot be handed to the worker: memory or the temporary folder is full.",
-                "Free some space, or choose another temporary folder in the program's settings.",
-            )
+        except Exception as error:
+            self._fields = _unexpected(error)
+            raise  # the thread's trace goes to the log
 
     def _poll(self) -> None:
-        if not self.running:
-            self._forget_folder()
-        elif self._fields is None:
+        if self._fields is None:
             self._run_later(_POLL_MS, self._poll)
+        elif not self.running:  # abandoned while the voxels were being written
+            self._forget_folder()
         elif isinstance(self._fields, VertebralGradingError):
             self._end()
             self._fail(self._fields, None)
@@ -169,33 +169,44 @@ class GradingJob:
     def _take_result(self, answer: Message) -> None:
         self._request = None
         try:
-            bodies = read_labels_message(answer["bodies"]) if "bodies" in answer else None
+            bodies = loaded(read_labels_message(answer["bodies"])) if "bodies" in answer else None
             report = Report.from_dict(answer["report"])
-        except VertebralGradingError as error:
+        except Exception as error:
             self._end()
-            self._fail(error, None)
+            self._fail(error if isinstance(error, VertebralGradingError) else _unexpected(error), None)
             return
         self._show(report, bodies, lambda results: self._done(results, bool(answer["cancelled"])))
 
     def _take_error(self, error: VertebralGradingError) -> None:
         self._request = None
-        if not self._rows:
+        if self._cancelled and self._rows:
+            self._show(self._inputs.unfinished(self._rows), None, lambda results: self._done(results, True))
+        elif self._rows:
+            self._show(self._inputs.unfinished(self._rows), None, lambda results: self._fail(error, results))
+        else:
             self._end()
             self._fail(error, None)
-        elif self._cancelled:
-            self._show(self._inputs.unfinished(self._rows), None, lambda results: self._done(results, True))
-        else:
-            self._show(self._inputs.unfinished(self._rows), None, lambda results: self._fail(error, results))
 
     def _show(self, report: Report, bodies: VertebraLabels | None, then: Callable[[StudyResults], None]) -> None:
-        """Put findings into the scene step by step, each when the window has had its turn."""
+        """Put findings into the scene step by step, each when the window has had its turn.
+
+        A run that was broken off does not take the place of an earlier one that was finished.
+        """
+        earlier = results_of(self._inputs.image_node)
+        if not report.study["complete"] and earlier is not None and earlier.report.study["complete"]:
+            self._end()
+            then(earlier)
+            return
+        if not report.findings:
+            self._end()
+            self._fail(InputError("Grading was cancelled before a vertebra was finished.", "Start it again."), None)
+            return
         try:
             results, steps = self._inputs.showing(report, bodies)
         except VertebralGradingError as error:
             self._end()
             self._fail(error, None)
             return
-
         self._shown = results
 
         def step() -> None:
@@ -206,9 +217,11 @@ class GradingJob:
             except StopIteration:
                 self._end()
                 then(results)
-            except VertebralGradingError as error:
+            except Exception as error:
                 self._end()
-                self._fail(error, None)
+                self._fail(error if isinstance(error, VertebralGradingError) else _unexpected(error), None)
+                if not isinstance(error, VertebralGradingError):
+                    raise
             else:
                 self._run_later(0, step)
 
@@ -249,3 +262,8 @@ class GradingJob:
     def _fail(self, error: VertebralGradingError, results: StudyResults | None) -> None:
         if self._callbacks.on_error is not None:
             self._callbacks.on_error(error, results)
+
+
+def _unexpected(error: BaseException) -> VertebralGradingError:
+    """What the user is told of a fault of the program."""
+    return VertebralGradingError(f"The program failed ({type(error).__name__}).", "Copy the log and report it.")

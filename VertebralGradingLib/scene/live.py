@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import slicer
+from numpy.typing import NDArray
 
-from VertebralGradingLib.errors import VertebralGradingError
+from VertebralGradingLib.errors import InputError, VertebralGradingError
 from VertebralGradingLib.findings import Report
 from VertebralGradingLib.morphometric import move_points
 from VertebralGradingLib.scene.results import StudyResults
@@ -60,22 +61,38 @@ class PointsWatcher:
             self._busy = False
 
     def _moved(self, caller: Any, event: str) -> None:
-        if self._busy or self._node is None:
+        if self._busy or self._node is None or not self._changed(self._report):
             return
+        self._report = self.results.report  # another grading may have placed the points
+        levels = self._changed(self._report)
+        if not levels:
+            return
+        if len(levels) > 1 or self.results.image_moved():
+            self._tell(InputError("The image or its points were moved as a whole.", "Move them back, or grade again."))
+            return
+        ((level, points),) = levels.items()
+        self._move(level, points)
+
+    def _changed(self, report: Report) -> dict[str, NDArray[np.float64]]:
+        """The points of each level that do not lie where a report says."""
         places = read_points(self._node)
-        for finding in self._report.findings:
-            points = places.get(finding.level)
-            if points is None or not finding.points_ras_mm:
-                continue
-            if np.abs(points - np.array(finding.points_ras_mm)).max() > _SAME_MM:
-                self._move(finding.level, points)
+        return {
+            finding.level: places[finding.level]
+            for finding in report.findings
+            if finding.points_ras_mm
+            and finding.level in places
+            and np.abs(places[finding.level] - np.array(finding.points_ras_mm)).max() > _SAME_MM
+        }
+
+    def _tell(self, error: VertebralGradingError) -> None:
+        if self._on_error is not None:
+            self._on_error(error)
 
     def _move(self, level: str, points: Any) -> None:
         try:
             report = move_points(self._report, level, points)
         except VertebralGradingError as error:
-            if self._on_error is not None:
-                self._on_error(error)
+            self._tell(error)
             return
         self.show(report)
         if self._on_change is not None:

@@ -12,7 +12,7 @@ from VertebralGradingLib.pictures import BONE_WINDOW
 from VertebralGradingLib.report.patches import patch_grid
 from VertebralGradingLib.sampling import sample
 from VertebralGradingLib.spine import Spine
-from VertebralGradingLib.volume import Volume
+from VertebralGradingLib.volume import AIR_HU, Volume
 
 
 def fill_patch(node: Any, ct: Volume, finding: Finding, spine: Spine | None) -> None:
@@ -24,7 +24,8 @@ def fill_patch(node: Any, ct: Volume, finding: Finding, spine: Spine | None) -> 
     grid = patch_grid(finding, spine)
     affine = grid.affine
     assert affine is not None  # patches are flat
-    image = np.rint(sample(ct, grid.points(), order=1)[..., 0]).astype(np.int16)
+    values = np.nan_to_num(sample(ct, grid.points(), order=1)[..., 0], nan=AIR_HU)
+    image = np.rint(np.clip(values, -32768, 32767)).astype(np.int16)
     matrix = affine[:, [1, 0, 2, 3]] * np.array([1.0, 1.0, -1.0, 1.0])
     matrix[:3, 2] *= 1.0 / np.linalg.norm(matrix[:3, 2])
     was = node.StartModify()

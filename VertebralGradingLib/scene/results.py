@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from VertebralGradingLib.errors import InputError
 from VertebralGradingLib.findings import Report
 from VertebralGradingLib.scene import chart, folder
+from VertebralGradingLib.scene.inputs import rename_points
 from VertebralGradingLib.scene.patches import fill_patch
-from VertebralGradingLib.scene.segments import fill_segments, recolor
+from VertebralGradingLib.scene.segments import fill_segments, recolor, relabel
 from VertebralGradingLib.scene.six_points import fill_points
 from VertebralGradingLib.scene.table import fill_table
 from VertebralGradingLib.scene.transforms import is_warped, to_world
@@ -105,7 +106,8 @@ class StudyResults:
     @property
     def folder_item(self) -> int:
         """Item of the study's folder in the subject hierarchy, 0 when it is gone."""
-        return folder.folder_of(self.table_node) if self.table_node is not None else 0
+        made = (folder.marked_above(node) for role in _MADE for node in self._referenced(role))
+        return next((item for item in made if item), 0)
 
     def image_moved(self) -> bool:
         """Whether the image has been given another place since it was graded, so that results no longer fit it."""
@@ -116,15 +118,39 @@ class StudyResults:
         return then.shape == (4, 4) and bool(np.abs(_place(node) - then).max() > 1e-3)
 
     def update(self, report: Report) -> None:
-        """Show changed findings of the same study: table, names and colours, plot, points."""
-        with _one_event(self.node.GetScene()):
-            self._store(report)
-            fill_table(self.table_node or self._get(_TABLE, "findings"), report.findings)
-            self._fill_chart(report)
-            if self.segmentation_node is not None:
-                recolor(self.segmentation_node, report.findings)
-            if self.points_node is not None:
-                fill_points(self.points_node, report.findings)
+        """Show changed findings of the same study: table, names and colours, plot, points.
+
+        Findings are told apart by their order, so that vertebrae may have got other names.
+
+        Raises:
+            InputError: the results have left the scene, or these are findings of another study.
+        """
+        if self.node.GetScene() is None:
+            raise InputError("The results have left the scene.", "Grade the study again.")
+        before, after = ([f.level for f in one.findings] for one in (self.report, report))
+        if len(before) != len(after):
+            raise InputError("These are findings of another study.", "Grade the study again.")
+        self._store(report)
+        if before != after:
+            self._rename(dict(zip(before, after, strict=True)))
+        fill_table(self._get(_TABLE, "findings"), report.findings)
+        self._fill_chart(report)
+        if self.segmentation_node is not None:
+            recolor(self.segmentation_node, report.findings)
+        if self.points_node is not None:
+            fill_points(self.points_node, report.findings)
+        self._gather()
+
+    def _rename(self, names: dict[str, str]) -> None:
+        """Give segments, patches and the user's centroids the new names of their vertebrae."""
+        if self.segmentation_node is not None:
+            relabel(self.segmentation_node, names)
+        for node in self._referenced(_PATCH):
+            level = names.get(node.GetAttribute(LEVEL), node.GetAttribute(LEVEL))
+            node.SetAttribute(LEVEL, level)
+            node.SetName(f"{level} sagittal patch")
+        if self.centroids_node is not None:
+            rename_points(self.centroids_node, names)
 
     def remove(self) -> None:
         """Take everything that was made for this study out of the scene; the user's own nodes stay."""
@@ -148,9 +174,8 @@ class StudyResults:
             self._store(report)
             place = [] if is_warped(self.image_node) else _place(self.image_node).tolist()
             self.node.SetParameter("place", json.dumps(place))
-            table = self._get(_TABLE, f"{name} findings")
-            home = self._home(table, name)
-            fill_table(table, report.findings)
+            home = self._home()
+            fill_table(self._get(_TABLE, f"{name} findings"), report.findings)
             fill_points(self._get(_POINTS, f"{name} six points"), report.findings)
         yield
         with _one_event(self.node.GetScene()):
@@ -161,16 +186,22 @@ class StudyResults:
         else:
             self._drop(_SEGMENTATION)
         yield from self._fill_patches(report, ct, spine, home)
+        self._gather()
+
+    def _gather(self) -> None:
+        """Put nodes that lie in no folder of ours, because they are new, into the study's."""
+        home = self._home()
         plot = folder.subfolder(self.node.GetScene(), home, "height plot")
         for role in _MADE:
             for node in self._referenced(role) if role != _PATCH else ():
-                folder.item_of(node, plot if role in (_CHART_TABLE, _CHART, _SERIES) else home)
+                if not folder.marked_above(node):
+                    folder.item_of(node, plot if role in (_CHART_TABLE, _CHART, _SERIES) else home)
 
-    def _home(self, table: Any, name: str) -> int:
-        found = folder.folder_of(table) if folder.hierarchy(table.GetScene()).GetItemByDataNode(table) else 0
-        item = found or folder.folder_beside(self.image_node, f"{name} vertebral grading")
-        folder.item_of(table, item)
-        return item
+    def _home(self) -> int:
+        """The study's folder, made beside the image where there is none."""
+        image = self.image_node
+        name = f"{image.GetName()} vertebral grading" if image is not None else "vertebral grading"
+        return self.folder_item or folder.marked_folder(self.node, image, name)
 
     def _store(self, report: Report) -> None:
         self.node.SetParameter("report", json.dumps(report.to_dict(), ensure_ascii=True, allow_nan=False))

@@ -22,7 +22,9 @@ from VertebralGradingLib.segmentation.labels import VertebraLabels
 GRADE_TAG = "VertebralGrading.Grade"
 INTERVAL_TAG = "VertebralGrading.ScoreInterval"
 NAME_TAG = "VertebralGrading.OriginalName"
-_TAGS = (LEVEL_TAG, GRADE_TAG, INTERVAL_TAG, NAME_TAG)
+COLOR_TAG = "VertebralGrading.OriginalColor"
+TERM_TAG = "VertebralGrading.OriginalTerminology"
+_TAGS = (LEVEL_TAG, GRADE_TAG, INTERVAL_TAG, NAME_TAG, COLOR_TAG, TERM_TAG)
 
 
 def segment_name(finding: Finding) -> str:
@@ -90,6 +92,16 @@ def dress(segment: Any, finding: Finding) -> None:
         segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), entry)
 
 
+def relabel(node: Any, names: dict[str, str]) -> None:
+    """Rename levels, all at once: the segment of each old name becomes that of its new one."""
+    segmentation = node.GetSegmentation()
+    segments = [segmentation.GetSegment(segment_id) for segment_id in segmentation.GetSegmentIDs()]
+    for segment, level in [(segment, segment_level(segment)) for segment in segments]:
+        if level in names:
+            segment.SetTag(LEVEL_TAG, names[level])
+            segment.SetName(names[level])
+
+
 def recolor_given(node: Any, findings: Sequence[Finding]) -> None:
     """Name and colour the user's own segments by grade; only on request. The first name is kept in a tag."""
     segmentation = node.GetSegmentation()
@@ -98,17 +110,26 @@ def recolor_given(node: Any, findings: Sequence[Finding]) -> None:
         value = vtk.reference("")
         if segment_level(segment) and not segment.GetTag(NAME_TAG, value):
             segment.SetTag(NAME_TAG, segment.GetName())
+            segment.SetTag(COLOR_TAG, " ".join(f"{part:.6f}" for part in segment.GetColor()))
+            entry = vtk.reference("")
+            segment.GetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), entry)
+            segment.SetTag(TERM_TAG, str(entry))
     recolor(node, findings)
 
 
 def restore_given(node: Any) -> None:
-    """Give segments the names back that they had before :func:`recolor_given`."""
+    """Give segments the names, colours and codes back that they had before :func:`recolor_given`."""
     segmentation = node.GetSegmentation()
     for segment_id in segmentation.GetSegmentIDs():
         segment = segmentation.GetSegment(segment_id)
         name = vtk.reference("")
         if segment.GetTag(NAME_TAG, name):
             segment.SetName(str(name))
+            color, entry = vtk.reference(""), vtk.reference("")
+            if segment.GetTag(COLOR_TAG, color):
+                segment.SetColor(*(float(part) for part in str(color).split()))
+            if segment.GetTag(TERM_TAG, entry):
+                segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), str(entry))
             for tag in _TAGS:
                 segment.RemoveTag(tag)
 
@@ -139,12 +160,19 @@ def _shared_image(
         label = labels.by_level.get(finding.level) or labels.label_at(np.array(finding.center_ras_mm))
         if label is not None and label not in numbers.values():
             numbers[finding.level] = label
-    voxels = np.where(np.isin(labels.volume.array, list(numbers.values())), labels.volume.array, 0)
-    voxels = voxels.astype(np.uint8 if voxels.max(initial=0) < 256 else np.uint16)
+    boxes = [labels.boxes[label] for label in numbers.values() if label in labels.boxes]
+    low = [max(min((box[axis].start for box in boxes), default=0) - 1, 0) for axis in range(3)]
+    high = [max((box[axis].stop for box in boxes), default=2) + 1 for axis in range(3)]
+    part = labels.volume.array[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+    kept = np.zeros(int(part.max(initial=0)) + 1, dtype=np.uint16)
+    kept[[label for label in numbers.values() if label < len(kept)]] = [n for n in numbers.values() if n < len(kept)]
+    voxels = kept[part]
+    affine = labels.volume.affine.copy()
+    affine[:3, 3] = labels.volume.to_ras(np.array(low))
     image = slicer.vtkOrientedImageData()
-    image.SetDimensions(*labels.volume.shape)
+    image.SetDimensions(*voxels.shape)
     scalars = numpy_to_vtk(np.ascontiguousarray(voxels.transpose(2, 1, 0)).ravel(), deep=True)
     scalars.SetName("ImageScalars")
     image.GetPointData().SetScalars(scalars)
-    image.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(to_local @ labels.volume.affine))
+    image.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(to_local @ affine))
     return image, numbers

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from VertebralGradingLib.findings import Finding
 from VertebralGradingLib.morphometry import POINT_NAMES
+from VertebralGradingLib.scene.inputs import RESULT
 
 _SHORT = {name: "".join(word[0].upper() for word in name.split("_")) for name in POINT_NAMES}
 _POINT_MM = 2.5
@@ -27,6 +28,7 @@ def fill_points(node: Any, findings: Sequence[Finding]) -> None:
     places = [place for finding in findings if len(finding.points_ras_mm) == 6 for place in finding.points_ras_mm]
     was = node.StartModify()
     try:
+        node.SetAttribute(RESULT, "six points")
         if _descriptions(node) != names:
             _make(node, names)
         for n, place in enumerate(places):
