@@ -303,15 +303,7 @@ class VertebralGradingLogic(ScriptedLoadableModuleLogic):
         return self._client
 
     def gradeFiles(self, ctPath: str, centroidsPath: str, outputFolder: str) -> "Report":
-        """Grade the vertebrae of a CT file.
-
-        Args:
-            ctPath: the CT, in any format that SimpleITK reads.
-            centroidsPath: one point per vertebral body, for example a Slicer markups file (.mrk.json).
-            outputFolder: where the results are written.
-
-        Returns:
-            The findings of the study, one per vertebra.
+        """Grade a CT file with one centroid per vertebral body (.mrk.json and others), and write the results.
 
         Raises:
             VertebralGradingError: an input cannot be used; the message says what to do.
@@ -335,8 +327,9 @@ class VertebralGradingTest(ScriptedLoadableModuleTest):
 
     def runTest(self) -> None:
         """Run every test: the button "Reload and Test"."""
-        self.setUp()
-        self.test_gradeDemo()
+        for test in (self.test_gradeDemo, self.test_gradeScene):
+            self.setUp()
+            test()
 
     def test_gradeDemo(self) -> None:
         """The synthetic spine has a fracture, and it is found."""
@@ -350,4 +343,18 @@ class VertebralGradingTest(ScriptedLoadableModuleTest):
         graded = [finding for finding in report.findings if finding.grade is not None]
         self.assertTrue(graded, "no vertebra was graded")
         self.assertGreaterEqual(max(finding.grade for finding in graded), 1)
+        self.delayDisplay(_("Test passed"))
+
+    def test_gradeScene(self) -> None:
+        """What is in the scene is graded in the worker, and the findings are shown there."""
+        ensureLibrary()
+        self.delayDisplay(_("Grading a synthetic spine in the scene"))
+        volumeNode, markupsNode = loadSyntheticSpine()
+        logic = VertebralGradingLogic()
+        try:
+            results = logic.grade(volumeNode, markupsNode)
+        finally:
+            logic.close()
+        self.assertEqual(results.table_node.GetNumberOfRows(), markupsNode.GetNumberOfControlPoints())
+        self.assertEqual(results.segmentation_node.GetSegmentation().GetSegment("L1").GetName(), "L1 grade 2")
         self.delayDisplay(_("Test passed"))

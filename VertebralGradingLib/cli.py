@@ -127,7 +127,7 @@ def phantom(
         from VertebralGradingLib.phantom.command import describe_counts, write_dataset
     except ModuleNotFoundError as error:
         raise MethodError("Phantoms need torch.", "Install the package with its extra: train.") from error
-    with Progress(*_BAR, console=_err, transient=True) as bar, _writing():
+    with Progress(*_BAR, console=_err, transient=True) as bar:
         task = bar.add_task("drawing", total=None)
 
         def progress(done: int, total: int, name: str) -> None:

@@ -5,6 +5,7 @@ Files are read by SimpleITK (measured 3.3 times faster than nibabel on a 155 MB 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -111,9 +112,22 @@ class Volume:
         unit = np.asarray(direction, dtype=np.float64) / np.linalg.norm(direction)
         return float(np.linalg.norm(unit @ self.affine[:3, :3]))
 
+    def grid(self) -> Volume:
+        """The same grid without the voxels: all zero, and without memory."""
+        return empty_grid(self.shape, self.affine)
+
     def same_grid(self, other: Volume, tolerance_mm: float = 0.1) -> bool:
         """Whether another volume has the same voxels in the same places."""
         return self.shape == other.shape and bool(np.abs(self.affine - other.affine).max() < tolerance_mm)
+
+
+def empty_grid(shape: Sequence[int], affine: NDArray[Any]) -> Volume:
+    """A volume of zeros that takes no memory, for asking where things lie.
+
+    Raises:
+        InputError: as :class:`Volume`.
+    """
+    return Volume(np.broadcast_to(np.uint8(0), tuple(shape)), affine)
 
 
 def as_ct(array: NDArray[Any], affine: NDArray[Any], keep: Any = None) -> Volume:

@@ -84,8 +84,8 @@ def test_load_grade_drag_save_close_reload(app: Application, logic: Any, tmp_pat
     import slicer
 
     from VertebralGradingLib.scene.live import PointsWatcher
-    from VertebralGradingLib.scene.results import all_results
     from VertebralGradingLib.scene.six_points import read_points as six_points
+    from VertebralGradingLib.scene.studies import all_results
 
     volume = slicer.util.loadVolume(str(TOTALSEG[0]))
     markups = slicer.util.loadMarkups(str(TOTALSEG[1]))
@@ -211,3 +211,52 @@ def _anterior_left_cranial_up(picture: Picture, finding: Finding) -> None:
 
 def _gray(picture: Picture) -> np.ndarray:
     return picture.image.astype(float).mean(axis=2)
+
+
+def test_a_readers_session_through_the_panel(app: Application, tmp_path: Path) -> None:
+    import slicer
+    from host import qt_actions
+    from host.panel_driver import WAIT_S, shown_panel
+
+    with shown_panel(tmp_path) as panel:
+        volume, markups = slicer.util.loadVolume(str(TOTALSEG[0])), slicer.util.loadMarkups(str(TOTALSEG[1]))
+        panel.choose(volume, markups)
+        qt_actions.click(panel.ui.gradeButton)
+        counts = set()
+        while panel.logic.isGrading():
+            counts.add(panel.ui.vertebraTable.rowCount)
+            qt_actions.settle()
+        assert len(counts) > 2, "rows came one by one"
+        grade_files(*TOTALSEG, out_dir=tmp_path / "cli")
+        told = json.loads((tmp_path / "cli" / "findings.json").read_text(encoding="utf-8"))
+        first = panel.session.report
+        assert first.to_dict()["findings"] == told["findings"]
+        qt_actions.click_cell(panel.ui.vertebraTable, 2, 0)
+        finding = panel.session.finding
+        node = slicer.app.layoutManager().sliceWidget("Yellow").mrmlSliceNode()
+        matrix = slicer.util.arrayFromVTKMatrix(node.GetSliceToRAS())
+        assert np.abs((np.array(finding.points_ras_mm) - matrix[:3, 3]) @ matrix[:3, 2]).max() < 0.1
+        up = np.array(finding.evidence_of("morphometry").quantities["up_ras"])
+        place = np.array(finding.points_ras_mm[0]) - 9.0 * up
+        panel.session.results.points_node.SetNthControlPointPositionWorld(12, *place)
+        assert panel.session.finding.grade >= 1
+        qt_actions.choose(panel.ui.readerGradeComboBox, "3 severe")
+        assert panel.session.finding.final_grade == 3
+        qt_actions.click(panel.ui.undoButton)
+        qt_actions.click(panel.ui.undoButton)
+        assert panel.session.report.to_dict() == first.to_dict()
+        qt_actions.click(panel.ui.redoButton)
+        if panel.ui.exportCollapsibleButton.collapsed:
+            qt_actions.click(panel.ui.exportCollapsibleButton)
+        panel.ui.exportPathLineEdit.currentPath = str(tmp_path / "out")
+        qt_actions.click(panel.ui.exportButton)
+        written = json.loads((tmp_path / "out" / "findings.json").read_text(encoding="utf-8"))
+        assert written["findings"][2]["grade"] == panel.session.finding.grade
+        assert str(DATA) not in (tmp_path / "out" / "findings.json").read_text(encoding="utf-8")
+        shown, path = panel.session.report.to_dict(), tmp_path / "study.mrb"
+        assert slicer.util.saveScene(str(path))
+        app.clear()
+        qt_actions.settle()
+        slicer.util.loadScene(str(path))
+        qt_actions.wait_until(lambda: panel.ui.vertebraTable.rowCount == 5, WAIT_S, "the loaded study")
+        assert panel.session.report.to_dict() == shown

@@ -13,7 +13,7 @@ from VertebralGradingLib.errors import CentroidError, VertebralGradingError
 from VertebralGradingLib.findings import Report
 from VertebralGradingLib.morphometric import move_points
 from VertebralGradingLib.scene.live import PointsWatcher
-from VertebralGradingLib.scene.results import results_of
+from VertebralGradingLib.scene.studies import results_of
 
 ANTERIOR_SUPERIOR = 0
 
@@ -134,7 +134,7 @@ def test_no_observer_stays_behind(app: Application) -> None:
 def test_grading_again_while_points_are_watched_is_no_drag(app: Application) -> None:
     from test_results import CT, _graded
 
-    from VertebralGradingLib.scene.results import show_report
+    from VertebralGradingLib.scene.studies import show_report
 
     results, image = _show()
     watcher = PointsWatcher(results)

@@ -21,9 +21,10 @@ from VertebralGradingLib.pipeline import grade
 from VertebralGradingLib.reading import exclude, set_reader_grade
 from VertebralGradingLib.report.colors import color_of, color_of_grade
 from VertebralGradingLib.report.csv_table import COLUMNS, row_values
-from VertebralGradingLib.scene.results import StudyResults, all_results, results_of, show_report
+from VertebralGradingLib.scene.results import StudyResults
 from VertebralGradingLib.scene.segments import GRADE_TAG, recolor_given, restore_given, terminology_entry
 from VertebralGradingLib.scene.six_points import read_points, show_only
+from VertebralGradingLib.scene.studies import all_results, results_of, show_report
 from VertebralGradingLib.segmentation import VertebraLabels
 from VertebralGradingLib.spine import Spine, build_spine
 from VertebralGradingLib.study import Study
@@ -360,3 +361,32 @@ def test_results_are_no_input(app: Application) -> None:
     results, _ = _show()
     with pytest.raises(CentroidError, match="results of a grading"):
         points_from_node(results.points_node)
+
+
+@pytest.mark.parametrize("with_ct", [True, False])
+def test_a_segmentation_that_ends_with_its_segments_is_not_cut_off(app: Application, with_ct: bool) -> None:
+    from VertebralGradingLib.scene.grading import grade_here, read_inputs
+
+    _, _, bodies = _graded()
+    image = add_volume(CT, "demo")
+    given = add_segmentation(bodies.volume, bodies.names)
+    given.SetReferenceImageGeometryParameterFromVolumeNode(image)
+    results = grade_here(read_inputs(image if with_ct else None, None, given))
+    assert [finding.grade for finding in results.report.findings] == [0, 0, 2, 0, 0, 0]
+
+
+def test_a_vertebra_at_the_end_of_the_scan_is_still_cut_off(app: Application) -> None:
+    from VertebralGradingLib.scene.grading import grade_here, read_inputs
+    from VertebralGradingLib.volume import Volume
+
+    _, _, bodies = _graded()
+    index = CT.to_index(np.array(_graded()[0].findings[-1].center_ras_mm))
+    axis = int(np.argmax(np.abs(CT.affine[2, :3])))
+    part = [slice(None)] * 3
+    part[axis] = slice(round(index[axis]), None) if CT.affine[2, axis] > 0 else slice(0, round(index[axis]))
+    affine = CT.affine.copy()
+    affine[:3, 3] = CT.to_ras(np.array([side.start or 0 for side in part]))
+    image = add_volume(Volume(CT.array[tuple(part)], affine), "short")
+    results = grade_here(read_inputs(image, None, add_segmentation(bodies.volume, bodies.names)))
+    assert not results.report.findings[-1].gradable
+    assert results.report.findings[2].grade == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -22,7 +23,8 @@ from safetensors.numpy import save, save_file
 
 from VertebralGradingLib.errors import MethodError, OutputError
 from VertebralGradingLib.models import places, registry, weights
-from VertebralGradingLib.models.cards import Card, Figure, WeightFile, parse_card, version_number
+from VertebralGradingLib.models.cards import MAX_CARD_BYTES, Card, Figure, WeightFile, parse_card, version_number
+from VertebralGradingLib.models.package import PackedFile
 from VertebralGradingLib.models.registry import delete_model, find_model, import_model, list_models
 from VertebralGradingLib.models.weights import describe_file, read_header
 
@@ -257,6 +259,7 @@ def test_links_are_not_followed(tmp_path: Path, home: Path, model: Path) -> None
 def test_a_model_for_a_newer_program_is_listed_and_refused(tmp_path: Path, home: Path, model: Path) -> None:
     newer = make_model(tmp_path / "newer", min_program_version="99.0.0")
     assert_refused(home, newer, "needs VertebralGrading 99.0.0")
+    assert not home.exists()
     import_model(model)
     shutil.copy(newer / "card.json", home / NAME)
     assert "99.0.0" in list_models()[0].problem
@@ -381,6 +384,12 @@ def test_zip_files_with_foreign_names_are_refused(
     assert not list(tmp_path.rglob("evil*.safetensors"))
 
 
+def test_zip_files_with_a_zero_in_a_name_are_refused(tmp_path: Path, home: Path, model: Path) -> None:
+    path = _zip_with(model, tmp_path / "m.zip", f"{NAME}/#evil")  # read as "body-net/", if one stops at the zero
+    path.write_bytes(path.read_bytes().replace(b"#evil", b"\0evil"))
+    assert_refused(home, path, "outside its own folder")
+
+
 def test_zip_files_with_links_are_refused(tmp_path: Path, home: Path, model: Path) -> None:
     (model / "head.safetensors").unlink()
     path = _zip_with(model, tmp_path / "m.zip", f"{NAME}/head.safetensors", b"/etc/passwd", stat.S_IFLNK | 0o777)
@@ -402,6 +411,8 @@ def test_a_card_bomb_is_refused(tmp_path: Path, home: Path, model: Path) -> None
     (model / "card.json").write_bytes(b" " * 90_000_000)
     assert_refused(home, pack(model, tmp_path / "bomb.zip"), "too large")
     assert_refused(home, model, "too large")
+    liar = PackedFile(10, lambda: io.BytesIO(b" " * 3_000_000))
+    assert len(registry._read_card({"card.json": liar})) == MAX_CARD_BYTES + 1
 
 
 def test_a_zip_file_that_lies_about_sizes_is_refused(tmp_path: Path, home: Path, model: Path) -> None:
@@ -597,9 +608,40 @@ os.rename = f
 def test_deleting_also_removes_versions_that_stand_aside(home: Path, model: Path) -> None:
     import_model(model)
     shutil.copytree(model, places.beside(home / NAME, "replaced"))
-    shutil.copytree(model, home / ".replaced-body-net-2-0123")  # of another model; comes back
+    others = {"body-net-2", ".replaced-body-net-2-0123"}  # of another model
+    for name in others:
+        shutil.copytree(model, home / name)
     delete_model(NAME)
-    assert os.listdir(home) == ["body-net-2"]
+    assert set(os.listdir(home)) == others
+
+
+def test_rivals_that_put_and_move_models_in_between_do_no_harm(
+    tmp_path: Path, home: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice another process puts its model where ours would go, and once it moves away what we would move."""
+    rename, calls = os.rename, []
+
+    def with_rivals(source: Path, target: Path) -> None:
+        calls.append(target)
+        if len(calls) in (1, 3):
+            shutil.copytree(model, home / NAME)
+        if len(calls) == 4:
+            shutil.rmtree(home / NAME)
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", with_rivals)
+    import_model(make_model(tmp_path / "new", "2.0.0"))
+    assert len(calls) == 5
+    assert_is_whole(home, "2.0.0")
+
+
+def test_a_model_that_was_replaced_since_it_was_looked_up_is_not_called_damaged(
+    tmp_path: Path, home: Path, model: Path
+) -> None:
+    found = import_model(model)
+    import_model(make_model(tmp_path / "new", "2.0.0", seed=8))
+    with pytest.raises(MethodError, match="replaced meanwhile"):
+        found.verify()
 
 
 def test_processes_that_import_the_same_model_at_once_leave_a_whole_one(tmp_path: Path, home: Path) -> None:

@@ -156,7 +156,7 @@ class WorkerClient:
             raise stopped(f"exit code {self.process.poll()}")
         self._current = self.session.request(kind, handlers, **fields)
         try:
-            while self._outcome is None:
+            while self._waits():
                 self._feed()
         except BaseException:
             self._drain()
@@ -164,6 +164,9 @@ class WorkerClient:
         finally:
             self._current = None
         return self._result()
+
+    def _waits(self) -> bool:
+        return self._outcome is None
 
     def _feed(self) -> None:
         try:

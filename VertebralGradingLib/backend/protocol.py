@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from VertebralGradingLib.errors import InputError, OutputError, VertebralGradingError
 from VertebralGradingLib.points import Point
 from VertebralGradingLib.segmentation.labels import Kind, VertebraLabels
-from VertebralGradingLib.volume import Volume
+from VertebralGradingLib.volume import Volume, empty_grid
 
 PROTOCOL = 1
 """Version told in ``ready``; a client refuses another."""
@@ -132,6 +132,8 @@ def labels_message(labels: VertebraLabels, folder: Path, name: str) -> dict[str,
         OutputError: as :func:`write_array`.
     """
     message = volume_message(write_array(labels.volume.array, folder, name), labels.volume.affine)
+    if labels.scan is not None:
+        message["scan"] = {"shape": list(labels.scan.shape), "affine": labels.scan.affine.tolist()}
     return {**message, "names": {str(label): level for label, level in labels.names.items()}, "kind": labels.kind}
 
 
@@ -144,15 +146,19 @@ def read_labels_message(message: dict[str, Any]) -> VertebraLabels:
     array, affine = map_array(message)
     try:
         names = {int(label): str(level) for label, level in message["names"].items()}
-    except (KeyError, ValueError, AttributeError) as error:
+        scan = message.get("scan")
+        grid = None if scan is None else empty_grid(scan["shape"], np.array(scan["affine"], dtype=float))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError("The labels' names cannot be read.", "Restart the worker.") from error
     kind: Kind = message.get("kind", "auto")
-    return VertebraLabels(Volume(array, affine), names, kind)
+    return VertebraLabels(Volume(array, affine), names, kind, grid)
 
 
 def loaded(labels: VertebraLabels) -> VertebraLabels:
     """The same labels in memory instead of in a mapped file."""
-    return VertebraLabels(Volume(np.array(labels.volume.array), labels.volume.affine), labels.names, labels.kind)
+    return VertebraLabels(
+        Volume(np.array(labels.volume.array), labels.volume.affine), labels.names, labels.kind, labels.scan
+    )
 
 
 def map_array(message: dict[str, Any]) -> tuple[NDArray[Any], NDArray[np.float64]]:

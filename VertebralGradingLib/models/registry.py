@@ -79,12 +79,18 @@ class Model:
             the card.
 
         Raises:
-            MethodError: a file is missing, cut short, damaged or no safetensors file, or the card cannot be used.
+            MethodError: a file is missing, cut short, damaged or no safetensors file, the card cannot be used, or
+                another process replaced the model since it was looked up.
         """
         if self.card is None or not self.complete:
             raise MethodError(f"The model {self.name} cannot be used. {self.problem}", _hint(self.place))
-        for item in self.card.files:
-            check_file(self.folder, item)
+        try:
+            for item in self.card.files:
+                check_file(self.folder, item)
+        except MethodError as error:
+            if _read_model(self.folder, self.name, self.place).card not in (self.card, None):
+                raise MethodError(f"The model {self.name} was replaced meanwhile.", "Try again.") from error
+            raise
         return self.card
 
     def verified(self) -> Model:

@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 
 from VertebralGradingLib.errors import VertebralGradingError
 from VertebralGradingLib.panel.session import Session
+from VertebralGradingLib.panel.worker import runLater
 from VertebralGradingLib.report.explanation import patch_png, profile_png
 from VertebralGradingLib.report.sentences import sentence
 from VertebralGradingLib.scene.inputs import ct_from_node
@@ -27,9 +28,15 @@ class ExplainPart:
         self._ui = ui
         self._session = session
         self._volume: Volume | None = None
+        self._isPending = False
+        self._isOver = False
         ui.explainComboBox.addItems([_("heights against what is expected")])
         ui.explainComboBox.enabled = ui.explainComboBox.count > 1
         ui.explainCollapsibleButton.connect("contentsCollapsed(bool)", self.onCollapsed)
+
+    def close(self) -> None:
+        """Touch no widget any more."""
+        self._isOver = True
 
     def opened(self) -> None:
         """Read the image of the study once."""
@@ -49,7 +56,15 @@ class ExplainPart:
             self.update()
 
     def update(self) -> None:
-        """Draw the chosen vertebra."""
+        """Draw the chosen vertebra when the window has had its turn, once for any number of changes."""
+        if not self._isPending:
+            self._isPending = True
+            runLater(0, self._draw)
+
+    def _draw(self) -> None:
+        self._isPending = False
+        if self._isOver:
+            return
         ui, finding, report = self._ui, self._session.finding, self._session.report
         if finding is None or report is None:
             ui.sentenceLabel.text = ""

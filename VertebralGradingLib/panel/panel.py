@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -19,12 +20,9 @@ from VertebralGradingLib.panel.run import RunPart
 from VertebralGradingLib.panel.session import Session
 from VertebralGradingLib.panel.setup import SetupPart
 from VertebralGradingLib.panel.vertebrae import VertebraePart
-from VertebralGradingLib.panel.worker import runLater
 from VertebralGradingLib.reading import is_edited
-from VertebralGradingLib.scene.results import StudyResults, all_results, results_of
-
-WARM_MS = 300
-"""After entering the module."""
+from VertebralGradingLib.scene.results import StudyResults
+from VertebralGradingLib.scene.studies import all_results, results_of
 
 
 class Panel:
@@ -62,7 +60,7 @@ class Panel:
     def enter(self) -> None:
         """The user has come to the module."""
         self._isEntered = True
-        runLater(WARM_MS, self._warm)
+        threading.Thread(target=_warm, name="VertebralGrading imports", daemon=True).start()
         if self.session.results is None:
             self.openStudyInScene()
         else:
@@ -78,6 +76,7 @@ class Panel:
         """The module goes."""
         self.run.close()
         self.setup.close()
+        self.explain.close()
         self.views.restore()
         self.session.close()
 
@@ -132,11 +131,10 @@ class Panel:
 
     def onResults(self, results: StudyResults) -> None:
         """A study has been graded or loaded."""
-        self.session.open(results)
         if self._isEntered:
             self.views.arrange(results)
+        self.session.open(results)
         self.explain.opened()
-        self.onSelected()
 
     def onChanged(self) -> None:
         """The findings have changed."""
@@ -155,13 +153,14 @@ class Panel:
         """Something was refused."""
         self.run.tell(error)
 
-    def _warm(self) -> None:
-        """Load what grading needs while the user chooses, so that the first click is not slower than the next."""
-        import VertebralGradingLib.scene.job  # noqa: F401
-
     def _shortcut(self, widget: Any, keys: str, call: Callable[[], None]) -> Any:
         shortcut = qt.QShortcut(widget)
         shortcut.setKey(qt.QKeySequence(keys))
         shortcut.setContext(qt.Qt.WidgetWithChildrenShortcut)
         shortcut.connect("activated()", call)
         return shortcut
+
+
+def _warm() -> None:
+    """Load what grading needs while the user chooses, so that the first click is not slower than the next."""
+    import VertebralGradingLib.scene.job  # noqa: F401

@@ -15,7 +15,8 @@ from VertebralGradingLib.findings import Finding, Report
 from VertebralGradingLib.pipeline import grade, unfinished_report
 from VertebralGradingLib.points import Point, positions
 from VertebralGradingLib.scene.inputs import labels_from_node, points_from_node, voxels_from_node
-from VertebralGradingLib.scene.results import StudyResults, results_for
+from VertebralGradingLib.scene.results import StudyResults
+from VertebralGradingLib.scene.studies import results_for
 from VertebralGradingLib.segmentation.labels import VertebraLabels, centroids_from_labels
 from VertebralGradingLib.spine import build_spine
 from VertebralGradingLib.study import Progress
@@ -106,6 +107,8 @@ def read_inputs(
         raise InputError("No CT is chosen.", "Choose the CT volume, a segmentation of the vertebrae, or both.")
     ct = None if volume_node is None else voxels_from_node(volume_node)
     labels = None if segmentation_node is None else labels_from_node(segmentation_node, numbering)
+    if ct is not None and labels is not None:
+        labels = replace(labels, scan=ct.grid())  # where the CT ends, vertebrae may be cut off
     if markups_node is not None:
         points = points_from_node(markups_node)
     elif labels is not None:

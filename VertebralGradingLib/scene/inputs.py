@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from VertebralGradingLib.image_io import as_labels
 from VertebralGradingLib.points import Point
 from VertebralGradingLib.scene.transforms import in_linear_frame, to_world
 from VertebralGradingLib.segmentation.labels import VertebraLabels, interpret
-from VertebralGradingLib.volume import Volume, as_ct
+from VertebralGradingLib.volume import Volume, as_ct, empty_grid
 
 
 def ct_from_node(node: Any) -> Volume:
@@ -90,8 +91,9 @@ def labels_from_node(node: Any, numbering: str = "auto") -> VertebraLabels:
         raise MaskError("No segmentation is chosen.", "Choose one, or grade without.")
     if node.IsA("vtkMRMLLabelMapVolumeNode"):
         with in_linear_frame(node) as linear:
-            volume = _filled(Volume(*_voxels(linear)))
-        return interpret(as_labels(volume.array, volume.affine), numbering)
+            whole = Volume(*_voxels(linear))
+        volume = _filled(whole)
+        return replace(interpret(as_labels(volume.array, volume.affine), numbering), scan=whole.grid())
     if not node.IsA("vtkMRMLSegmentationNode"):
         raise MaskError("The node chosen as segmentation is none.", "Choose a segmentation or a labelmap volume.")
     with in_linear_frame(node) as linear:
@@ -132,10 +134,30 @@ def _labels_of_segments(node: Any, numbering: str) -> VertebraLabels:
     if not chosen:
         raise MaskError("The segmentation has no segment.", "Choose one with the vertebrae, or grade without.")
     labels = as_labels(*_merged(node, chosen))
+    scan = _scan_of(node)
     if not levels:
-        return interpret(labels, numbering)
+        return replace(interpret(labels, numbering), scan=scan)
     names = {number: levels[segment_id] for number, segment_id in enumerate(chosen, start=1)}
-    return VertebraLabels(labels, names)
+    return VertebraLabels(labels, names, scan=scan)
+
+
+def _scan_of(node: Any) -> Volume | None:
+    """The grid that a segmentation was drawn on, which reaches farther than its segments; None where it knows none."""
+    name = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
+    text = node.GetSegmentation().GetConversionParameter(name)
+    image = slicer.vtkOrientedImageData()
+    if not text or not slicer.vtkSegmentationConverter.DeserializeImageGeometry(text, image, False):
+        return None
+    return empty_grid(image.GetDimensions(), _image_affine(node, image))
+
+
+def _image_affine(node: Any, image: Any) -> NDArray[np.float64]:
+    """(4, 4) voxel of an image's array -> world: the image's matrix counts from zero, its array from the extent."""
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    affine = np.asarray(to_world(node) @ slicer.util.arrayFromVTKMatrix(matrix), dtype=np.float64)
+    affine[:3, 3] += affine[:3, :3] @ np.array(image.GetExtent()[::2], dtype=float)
+    return affine
 
 
 def _merged(node: Any, segment_ids: list[str]) -> tuple[NDArray[Any], NDArray[np.float64]]:
@@ -153,12 +175,7 @@ def _merged(node: Any, segment_ids: list[str]) -> tuple[NDArray[Any], NDArray[np
     extent = slicer.vtkSegmentation.EXTENT_UNION_OF_SEGMENTS
     if not node.GenerateMergedLabelmapForAllSegments(image, extent, None, ids) or image.IsEmpty():
         raise MaskError("The segments are empty.", "Choose a segmentation with the vertebrae, or grade without.")
-    matrix = vtk.vtkMatrix4x4()
-    image.GetImageToWorldMatrix(matrix)
-    affine = to_world(node) @ slicer.util.arrayFromVTKMatrix(matrix)
-    first = image.GetExtent()[::2]  # the image's matrix counts voxels from zero, its array from the extent's start
-    affine[:3, 3] += affine[:3, :3] @ np.array(first, dtype=float)
-    return _image_array(image), affine
+    return _image_array(image), _image_affine(node, image)
 
 
 def _voxels(node: Any) -> tuple[NDArray[Any], NDArray[np.float64]]:

@@ -21,7 +21,8 @@ from VertebralGradingLib.backend.temporary import request_folder, sweep
 from VertebralGradingLib.errors import InputError, VertebralGradingError
 from VertebralGradingLib.findings import Finding, Report
 from VertebralGradingLib.scene.grading import Inputs
-from VertebralGradingLib.scene.results import StudyResults, results_of
+from VertebralGradingLib.scene.results import StudyResults
+from VertebralGradingLib.scene.studies import results_of
 from VertebralGradingLib.segmentation.labels import VertebraLabels
 
 RunLater = Callable[[int, Callable[[], None]], None]

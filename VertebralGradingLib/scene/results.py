@@ -31,7 +31,7 @@ from VertebralGradingLib.volume import Volume
 MODULE = "VertebralGradingResults"
 """What marks the hidden node; not the module's own name, which marks the panel's parameter node."""
 LEVEL = "VertebralGrading.Level"
-_IMAGE, _CENTROIDS, _GIVEN = "Image", "Centroids", "GivenSegmentation"
+IMAGE, CENTROIDS, GIVEN = "Image", "Centroids", "GivenSegmentation"
 _TABLE, _CHART_TABLE, _CHART, _SERIES = "Table", "ChartTable", "Chart", "Series"
 _SEGMENTATION, _POINTS, _PATCH = "Segmentation", "Points", "Patch"
 _MADE = (_TABLE, _CHART, _SERIES, _CHART_TABLE, _SEGMENTATION, _POINTS, _PATCH)
@@ -50,7 +50,7 @@ class StudyResults:
     """The results of one study in the scene.
 
     Args:
-        node: the hidden node; use :func:`results_of` or :func:`show_report` instead of making one.
+        node: the hidden node; use :func:`studies.results_of` or :func:`studies.show_report` instead of making one.
     """
 
     def __init__(self, node: Any) -> None:
@@ -67,17 +67,17 @@ class StudyResults:
     @property
     def image_node(self) -> Any:
         """The CT that was graded, or the segmentation where there was none; None when it has left the scene."""
-        return self.node.GetNodeReference(_IMAGE)
+        return self.node.GetNodeReference(IMAGE)
 
     @property
     def centroids_node(self) -> Any:
         """The user's point list, None when it has left the scene."""
-        return self.node.GetNodeReference(_CENTROIDS)
+        return self.node.GetNodeReference(CENTROIDS)
 
     @property
     def given_node(self) -> Any:
         """The user's own segmentation, None when there was none."""
-        return self.node.GetNodeReference(_GIVEN)
+        return self.node.GetNodeReference(GIVEN)
 
     @property
     def table_node(self) -> Any:
@@ -168,7 +168,7 @@ class StudyResults:
         spine: Spine | None,
         labels: VertebraLabels | None,
     ) -> Iterator[None]:
-        """Show findings of a whole study in small steps, so that a window can stay alive; see :func:`show_report`."""
+        """Show findings in small steps, so that a window can stay alive; see :func:`studies.show_report`."""
         name = self.image_node.GetName()
         with _one_event(self.node.GetScene()):
             self._store(report)
@@ -264,77 +264,6 @@ class StudyResults:
     def _drop(self, role: str) -> None:
         for node in list(self._referenced(role)):
             folder.remove(node)
-
-
-def show_report(
-    report: Report,
-    image_node: Any,
-    *,
-    ct: Volume | None = None,
-    spine: Spine | None = None,
-    labels: VertebraLabels | None = None,
-    centroids_node: Any = None,
-    given_node: Any = None,
-) -> StudyResults:
-    """Put findings into the scene of their image, in place of earlier ones of the same image.
-
-    Args:
-        report: the findings.
-        image_node: volume that was graded, or segmentation where there was no volume.
-        ct: its voxels, for the patches; without it there are none.
-        spine: the centroids' spine, for the patches of vertebrae that were not measured.
-        labels: bodies found, or the user's vertebrae, in world coordinates.
-        centroids_node: the user's point list.
-        given_node: the user's own segmentation; it is referred to and left as it is.
-
-    Raises:
-        InputError: the image has left the scene.
-    """
-    results = results_for(image_node, centroids_node, given_node)
-    for _ in results.show(report, ct, spine, labels):
-        pass
-    return results
-
-
-def results_for(image_node: Any, centroids_node: Any = None, given_node: Any = None) -> StudyResults:
-    """The results of an image, made where it has none yet; see :func:`show_report`.
-
-    Raises:
-        InputError: the image has left the scene.
-    """
-    scene = image_node.GetScene() if image_node is not None else None
-    if scene is None:
-        raise InputError("The image has left the scene.", "Load it again; the results were not shown.")
-    results = results_of(image_node) or _new(scene, image_node)
-    for role, node in ((_CENTROIDS, centroids_node), (_GIVEN, given_node)):
-        present = node is not None and node.GetScene() is not None
-        results.node.SetNodeReferenceID(role, node.GetID() if present else None)
-    return results
-
-
-def results_of(image_node: Any) -> StudyResults | None:
-    """The results of an image, None when it has none in its scene."""
-    for results in all_results(image_node.GetScene()):
-        if results.node.GetNodeReferenceID(_IMAGE) == image_node.GetID():
-            return results
-    return None
-
-
-def all_results(scene: Any) -> list[StudyResults]:
-    """The results of every study in a scene."""
-    nodes = scene.GetNodesByClass("vtkMRMLScriptedModuleNode")
-    nodes.UnRegister(None)
-    found = [nodes.GetItemAsObject(n) for n in range(nodes.GetNumberOfItems())]
-    return [StudyResults(node) for node in found if node.GetModuleName() == MODULE]
-
-
-def _new(scene: Any, image_node: Any) -> StudyResults:
-    node = slicer.vtkMRMLScriptedModuleNode()
-    node.SetModuleName(MODULE)
-    node.SetName("VertebralGrading results")
-    node = scene.AddNode(node)
-    node.SetNodeReferenceID(_IMAGE, image_node.GetID())
-    return StudyResults(node)
 
 
 def _place(node: Any) -> NDArray[np.float64]:

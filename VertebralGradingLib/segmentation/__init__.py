@@ -54,7 +54,7 @@ def find_body(
             if ct is None:
                 raise
     if labels is not None and body is not None:
-        volume = labels.volume
+        volume = labels.edges
     elif ct is not None:
         body = find_body_classical(ct, vertebra.center, spine.axes(vertebra), *spine.spacing_mm(vertebra))
         body = replace(body, flags=(*body.flags, "mask_found"))

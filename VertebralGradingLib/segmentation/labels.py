@@ -39,11 +39,18 @@ class VertebraLabels:
         volume: uint8 or uint16 labels.
         names: label -> level; an empty name means a body of unknown level.
         kind: whether labels hold whole vertebrae or bodies only, or "auto" (decided for each).
+        scan: the grid of the whole scan, where ``volume`` is only the part that holds labels; its voxels say nothing.
     """
 
     volume: Volume
     names: dict[int, str]
     kind: Kind = "auto"
+    scan: Volume | None = None
+
+    @property
+    def edges(self) -> Volume:
+        """The volume at whose edges a vertebra may be cut off."""
+        return self.volume if self.scan is None else self.scan
 
     @cached_property
     def boxes(self) -> dict[int, tuple[slice, slice, slice]]:
