@@ -1,0 +1,229 @@
+"""Patches and blocks on the fly, endlessly and reproducibly, on CPU or accelerator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from VertebralGradingLib.anatomy import axis_position
+from VertebralGradingLib.genant import grade_of_loss
+from VertebralGradingLib.phantom.columns import index
+from VertebralGradingLib.phantom.field import Field, Prepared, prepare
+from VertebralGradingLib.phantom.imaging import draw_scanner
+from VertebralGradingLib.phantom.parameters import TRUNK, SpineParameters, healed
+from VertebralGradingLib.phantom.patches import Pose, body_middle, pose, scan
+from VertebralGradingLib.phantom.pool import PoolSpine
+from VertebralGradingLib.phantom.subjects import READER_SD
+from VertebralGradingLib.reformation import PATCH_SIZE, VOI_SIGMA_MM
+
+WINDOW = 9
+"""Vertebrae evaluated for a patch or block: the one of interest and four on either side."""
+
+
+@dataclass(frozen=True)
+class DatasetOptions:
+    """What a data set yields.
+
+    Attributes:
+        shape: samples at 1 mm: (128, 128, 1) for patches, such as (96, 96, 96) for blocks.
+        batch: items of a batch.
+        balanced: whether grades 0-3 are drawn equally often; else vertebrae are.
+        healed: whether the same image before the fracture comes with it.
+        reader_noise: whether ``grade`` is read with a reader's error (``loss`` never is).
+        appearance: spread of look and scanner, 0 for one fixed look (for ablations).
+        jitter: spread of clicks, tilts and cuts, 0 for the exact pose.
+        thick: share of scans with slices of 2 to 5 mm.
+    """
+
+    shape: tuple[int, int, int] = (PATCH_SIZE, PATCH_SIZE, 1)
+    batch: int = 16
+    balanced: bool = True
+    healed: bool = False
+    reader_noise: bool = False
+    appearance: float = 1.0
+    jitter: float = 1.0
+    thick: float = 0.35
+
+
+class PhantomDataset:
+    """Endless batches from a pool; batch ``n`` depends on the pool, the options, the seed and ``n`` alone.
+
+    A batch is a dict: ``image`` (B, 1, R, C) or (B, 1, R, C, D) float32 HU, ``voi`` the Gaussian at the clicked place,
+    ``mask`` the body of interest, ``bodies`` VerSe labels of all bodies, ``grade`` (B,), ``loss`` (B, 3) anterior,
+    middle, posterior, ``graded_loss`` (B,), ``position`` (B,) on the axis of levels, ``mimic`` (B,) whether it has one,
+    ``up`` (B, 3) the body's own axis in rows, columns, depth, and with ``healed`` the ``healed`` image and its
+    ``healed_mask``.
+
+    Args:
+        pool: spines with truth (:func:`pool.draw_pool`).
+        seed: fixes the order and everything random.
+        options: what to yield.
+        device: where to compute.
+    """
+
+    def __init__(
+        self,
+        pool: Sequence[PoolSpine],
+        seed: int = 0,
+        options: DatasetOptions | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.pool, self.seed, self.options, self.device = list(pool), seed, options or DatasetOptions(), device
+        items = [(n, level) for n, one in enumerate(self.pool) for level in one.levels]
+        grades = np.array([grade_of_loss(max(self.pool[n].graded_loss(level), 0.0)) for n, level in items])
+        self.items = items
+        self.by_grade = [np.flatnonzero(grades == grade) for grade in range(4)]
+        self._prepared: dict[int, Prepared] = {}
+        self._middles: dict[tuple[int, str], NDArray[np.float64]] = {}
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        """Batches 0, 1, 2, ..."""
+        number = 0
+        while True:
+            yield self.batch(number)
+            number += 1
+
+    def batch(self, number: int) -> dict[str, Tensor]:
+        """One batch."""
+        rng = np.random.default_rng([self.seed, number, 71])
+        chosen = [self.items[k] for k in self._choose(rng)]
+        seeds = [int(s) for s in rng.integers(1 << 31, size=len(chosen))]
+        return self.render(chosen, seeds)
+
+    def render(self, chosen: Sequence[tuple[int, str]], seeds: Sequence[int]) -> dict[str, Tensor]:
+        """Render given items (number in the pool, level), each with its own seed for look, scanner and pose."""
+        o = self.options
+        ready = [self._restyled(n, s) for (n, _), s in zip(chosen, seeds, strict=True)]
+        scanners = [draw_scanner(s, o.appearance, o.thick) for s in seeds]
+        poses = [
+            pose(
+                one.spine,
+                one.frames[one.spine.levels.index(level)],
+                level,
+                s,
+                o.jitter,
+                o.shape,
+                self._middle(n, level),
+            )
+            for one, (n, level), s in zip(ready, chosen, seeds, strict=True)
+        ]
+        image, maps = scan(self._field(ready, chosen), poses, scanners)
+        labels = torch.tensor(
+            [int(one.labels[one.spine.levels.index(level)]) for one, (_, level) in zip(ready, chosen, strict=True)],
+            device=image.device,
+        )
+        out = self._truth(chosen, seeds)
+        out["image"], out["bodies"] = _channel(image), _channel(maps["body"])
+        out["mask"] = _channel((maps["body"] == labels[:, None, None, None]).to(torch.uint8))
+        out["voi"] = voi(o.shape).to(image.device).expand(len(chosen), *out["image"].shape[1:])
+        out["up"] = torch.stack([_up(one, level, p) for one, (_, level), p in zip(ready, chosen, poses, strict=True)])
+        if o.healed:
+            out["healed"], bodies = self._healed(chosen, seeds, poses)
+            out["healed_mask"] = (bodies == labels.reshape(-1, *[1] * (bodies.dim() - 1))).to(torch.uint8)
+        return {name: value.to(image.device) for name, value in out.items()}
+
+    def _middle(self, n: int, level: str) -> NDArray[np.float64]:
+        if (n, level) not in self._middles:
+            self._middles[n, level] = body_middle(self.pool[n].spine, level)
+        return self._middles[n, level]
+
+    def _healed(
+        self, chosen: Sequence[tuple[int, str]], seeds: Sequence[int], poses: list[Pose]
+    ) -> tuple[Tensor, Tensor]:
+        """The same patches before the fracture of the vertebra of interest, and their body labels.
+
+        The pose stays, and what is caudal of the fracture with it.
+        """
+        ready = []
+        for (n, level), s in zip(chosen, seeds, strict=True):
+            ready.append(prepare(healed(self._restyled(n, s).spine, (level,))))
+        scanners = [draw_scanner(s, self.options.appearance, self.options.thick) for s in seeds]
+        image, maps = scan(self._field(ready, chosen), poses, scanners)
+        return _channel(image), _channel(maps["body"])
+
+    def _field(self, ready: list[Prepared], chosen: Sequence[tuple[int, str]]) -> Field:
+        middles = [one.spine.levels.index(level) for one, (_, level) in zip(ready, chosen, strict=True)]
+        first = [max(min(m - WINDOW // 2, len(r.labels) - WINDOW), 0) for m, r in zip(middles, ready, strict=True)]
+        return Field(ready, self.device, windows=(first, WINDOW))
+
+    def _choose(self, rng: np.random.Generator) -> list[int]:
+        if not self.options.balanced:
+            return [int(k) for k in rng.integers(len(self.items), size=self.options.batch)]
+        groups = [group for group in self.by_grade if len(group)]
+        return [int(rng.choice(groups[int(rng.integers(len(groups)))])) for _ in range(self.options.batch)]
+
+    def _restyled(self, n: int, seed: int) -> Prepared:
+        """A pool spine in place, with a new look; its geometry is computed once."""
+        if n not in self._prepared:
+            self._prepared[n] = prepare(self.pool[n].spine)
+        ready = self._prepared[n]
+        other = self.pool[int(np.random.default_rng([seed, 72]).integers(len(self.pool)))].spine
+        return replace(ready, spine=restyle(ready.spine, other, seed, self.options.appearance))
+
+    def _truth(self, chosen: Sequence[tuple[int, str]], seeds: Sequence[int]) -> dict[str, Tensor]:
+        rows = []
+        for (n, level), s in zip(chosen, seeds, strict=True):
+            one = self.pool[n]
+            true = one.truths.get(level)
+            graded = one.graded_loss(level)
+            error = 0.0
+            if self.options.reader_noise:
+                rng = np.random.default_rng([s, 73])
+                error = float(rng.normal(0, rng.uniform(*READER_SD)))
+            grade = grade_of_loss(max(graded + error, 0.0))
+            loss = true.loss if true is not None else (0.0, 0.0, 0.0)
+            rows.append([grade, graded, *loss, axis_position(level), float(level in one.mimics)])
+        table = torch.tensor(rows, dtype=torch.float32)
+        return {
+            "grade": table[:, 0].long(),
+            "graded_loss": table[:, 1],
+            "loss": table[:, 2:5],
+            "position": table[:, 5],
+            "mimic": table[:, 6].bool(),
+        }
+
+
+def voi(shape: tuple[int, int, int]) -> Tensor:
+    """(R, C) or (R, C, D) Gaussian of peak 1 at the middle (:data:`reformation.VOI_SIGMA_MM`)."""
+    out = torch.ones(())
+    for size in shape if shape[2] > 1 else shape[:2]:
+        offset = torch.arange(size, dtype=torch.float32) - (size - 1) / 2
+        out = out[..., None] * torch.exp(-0.5 * (offset / VOI_SIGMA_MM) ** 2)
+    return out
+
+
+def restyle(spine: SpineParameters, other: SpineParameters, seed: int, amount: float = 1.0) -> SpineParameters:
+    """The same geometry with another look: soft tissue of ``other``, densities and textures moved and drawn anew."""
+    if amount == 0.0:
+        return spine
+    rng = np.random.default_rng([seed, 74])
+    table = spine.vertebrae.copy()
+    shift = float(np.clip(rng.normal(0, 45.0), -90, 90)) * amount
+    core = table[:, index("core_hu")]
+    table[:, index("core_hu")] = np.clip(core + shift, np.minimum(core, 0.0), np.maximum(core, 340.0))
+    for name, spread in (("cortex_hu", 0.2), ("shell", 0.25), ("plate_shell", 0.25), ("texture_hu", 0.25)):
+        table[:, index(name)] *= float(np.exp(rng.normal(0, spread * amount)))
+    for name in ("tex_u", "tex_v", "tex_w"):
+        table[:, index(name)] += float(rng.uniform(0, 300))
+    table[:, index("disc_hu")] += float(rng.normal(0, 10.0)) * amount
+    trunk = other.trunk.copy()
+    for name in ("seed_x", "seed_y", "seed_z"):
+        trunk[TRUNK.index(name)] += float(rng.uniform(0, 500))
+    return replace(spine, vertebrae=table, trunk=trunk)
+
+
+def _channel(x: Tensor) -> Tensor:
+    """(B, R, C, D) -> (B, 1, R, C), or (B, 1, R, C, D) where there is depth."""
+    return x[:, None, ..., 0] if x.shape[-1] == 1 else x[:, None]
+
+
+def _up(ready: Prepared, level: str, where: Pose) -> Tensor:
+    up = ready.frames[ready.spine.levels.index(level), :3, 2]
+    affine = where.grid.affine
+    assert affine is not None  # poses are rigid
+    return torch.from_numpy(np.linalg.solve(affine[:3, :3], up)).float()
