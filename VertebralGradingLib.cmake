@@ -47,6 +47,32 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/panel/setup.py
   VertebralGradingLib/panel/vertebrae.py
   VertebralGradingLib/panel/worker.py
+  VertebralGradingLib/phantom/__init__.py
+  VertebralGradingLib/phantom/alignment.py
+  VertebralGradingLib/phantom/arch.py
+  VertebralGradingLib/phantom/body.py
+  VertebralGradingLib/phantom/bone.py
+  VertebralGradingLib/phantom/columns.py
+  VertebralGradingLib/phantom/command.py
+  VertebralGradingLib/phantom/dataset.py
+  VertebralGradingLib/phantom/draw.py
+  VertebralGradingLib/phantom/field.py
+  VertebralGradingLib/phantom/folders.py
+  VertebralGradingLib/phantom/fracture.py
+  VertebralGradingLib/phantom/imaging.py
+  VertebralGradingLib/phantom/masks.py
+  VertebralGradingLib/phantom/mimics.py
+  VertebralGradingLib/phantom/parameters.py
+  VertebralGradingLib/phantom/patches.py
+  VertebralGradingLib/phantom/plans.py
+  VertebralGradingLib/phantom/pool.py
+  VertebralGradingLib/phantom/realism.py
+  VertebralGradingLib/phantom/soft.py
+  VertebralGradingLib/phantom/subjects.py
+  VertebralGradingLib/phantom/tables.py
+  VertebralGradingLib/phantom/texture.py
+  VertebralGradingLib/phantom/truth.py
+  VertebralGradingLib/phantom/volumes.py
   VertebralGradingLib/pictures.py
   VertebralGradingLib/pipeline.py
   VertebralGradingLib/points.py

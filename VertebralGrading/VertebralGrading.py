@@ -151,7 +151,7 @@ class VertebralGradingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onSceneStartClose(self, caller, event) -> None:
         """The scene goes: let go of it."""
         self.setParameterNode(None)
-        self.panel.closeStudy()
+        self.panel.sceneCloses()
 
     def onSceneEndClose(self, caller, event) -> None:
         """An empty scene has come."""
@@ -162,7 +162,6 @@ class VertebralGradingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """A scene was loaded: show the study that it may hold."""
         if self.parent.isEntered:
             self.initializeParameterNode()
-            self.panel.openStudyInScene()
 
     def initializeParameterNode(self) -> None:
         """Take up the parameter node of the scene."""

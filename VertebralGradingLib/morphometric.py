@@ -148,7 +148,10 @@ def move_points(report: Report, level: str, points_ras: NDArray[np.float64], acc
         raise CentroidError(f"{level} was not measured.", "Choose a vertebra that has heights.")
     heights = heights_from_points(points_ras, np.array(_quantities(own)["up_ras"]))
     moved = [_with_points(own, points_ras, heights) if f is own else f for f in report.findings]
-    provenance = {**report.provenance, "points_moved": [*report.provenance.get("points_moved", []), level]}
+    provenance = {
+        **report.provenance,
+        "points_moved": list(dict.fromkeys([*report.provenance.get("points_moved", []), level])),
+    }
     findings = _graded_anew(moved, level if accept else None)
     return replace(report, findings=findings, study=dict(report.study), provenance=provenance)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,10 @@ _BLOCKING = {
     "low_confidence_mask": "the body's edges were not found with confidence",
     "implausible_heights": "heights do not fit any vertebra of this spine",
 }
+
+
+_RECENT = 8
+"""A provisional finding is judged by so many vertebrae at most, so that a long spine does not take ever longer."""
 
 
 def grade(
@@ -62,7 +67,8 @@ def grade(
 
     def tell(partial: Study) -> None:
         if on_finding is not None:
-            on_finding(_findings(partial, graders)[-1])
+            recent = replace(partial, vertebrae=partial.vertebrae[-_RECENT:])
+            on_finding(_findings(recent, graders)[-1])
 
     study = prepare(ct, spine, mask, progress, tell)
     prepared = time.perf_counter()

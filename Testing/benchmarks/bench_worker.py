@@ -48,8 +48,7 @@ def main() -> None:
     here = time.perf_counter() - start
     start = time.perf_counter()
     with WorkerClient() as client:
-        while client.session.ready is None:
-            time.sleep(0.002)
+        client.wait_ready()
         ready = time.perf_counter() - start
         print(f"process start to ready: {ready:.2f} s")
         for name in ("first request", "warm"):

@@ -6,6 +6,9 @@ import csv
 import json
 import os
 import signal
+import struct
+import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,9 +18,12 @@ import numpy as np
 import pytest
 from host import dialogs, qt_actions
 from host.cases import add_points, add_segmentation, add_volume
+from host.install import switches
 from host.panel_driver import WAIT_S, PanelDriver, is_running, shown_panel
 
 from VertebralGradingLib.demo import LEVELS, demo_case
+from VertebralGradingLib.models.cards import Card, Figure
+from VertebralGradingLib.models.weights import describe_file
 
 CT, POINTS = demo_case()
 
@@ -60,6 +66,7 @@ def test_rows_appear_one_by_one_and_the_window_stays_alive(
     ui = panel.ui
     _choose_demo(panel)
     counts: list[int] = []
+    qt_actions.wait_until(lambda: {"scipy.ndimage", "VertebralGradingLib.scene.job"} <= set(sys.modules), 30, "imports")
     with qt_actions.LongestGap() as gap:
         qt_actions.click(ui.gradeButton)
         assert ui.gradeButton.text == "Cancel"
@@ -116,16 +123,17 @@ def test_drag_override_exclude_shift_undo_redo(panel: PanelDriver) -> None:
     for share in (0.5, 1.0):  # a drag tells of every place on its way
         place = np.array(finding.points_ras_mm[0]) - 9.0 * share * up
         points.SetNthControlPointPositionWorld(24, *place)
+    qt_actions.settle()
     dragged = session.report
     assert session.finding.heights_mm["anterior"] == pytest.approx(finding.heights_mm["anterior"] - 9.0, abs=0.01)
     assert panel.cell(4, 1) == "2"
     qt_actions.choose(ui.readerGradeComboBox, "1 mild")
     assert session.finding.final_grade == 1
-    assert panel.cell(4, 6) == "1"
+    assert panel.cell(4, 3) == "1"
     qt_actions.click_cell(ui.vertebraTable, 2, 0)
     qt_actions.choose(ui.exclusionComboBox, "Schmorl node")
     assert session.finding.final_grade is None
-    assert "Schmorl" in panel.cell(2, 6)
+    assert "Schmorl" in panel.cell(2, 3)
     qt_actions.type_text(ui.readerLineEdit, "AB")
     qt_actions.press(ui.readerLineEdit, "Return")
     assert session.report.provenance["reader"] == "AB"
@@ -161,6 +169,13 @@ def test_export_save_close_reload(panel: PanelDriver, host: SimpleNamespace, tmp
     assert not ui.exportButton.enabled
     folder = tmp_path / "out é"
     ui.exportPathLineEdit.currentPath = str(folder)
+    for bad in ("relative/folder", str(tmp_path / "file")):
+        (tmp_path / "file").write_text("x", encoding="utf-8")
+        ui.exportPathLineEdit.currentPath = bad
+        qt_actions.click(ui.exportButton)
+        assert ui.exportLabel.text
+        assert "Written" not in ui.exportLabel.text
+    ui.exportPathLineEdit.currentPath = str(folder)
     qt_actions.click(ui.exportButton)
     assert "findings.csv" in ui.exportLabel.text
     told = json.loads((folder / "findings.json").read_text(encoding="utf-8"))
@@ -179,7 +194,7 @@ def test_export_save_close_reload(panel: PanelDriver, host: SimpleNamespace, tmp
     qt_actions.settle()
     assert ui.vertebraTable.rowCount == 6
     assert session.report.to_dict() == shown
-    assert panel.cell(5, 6) == "3"
+    assert panel.cell(5, 3) == "3"
     assert not ui.undoButton.enabled
     assert ui.ctSelector.currentNode() is not None
     assert ui.gradeButton.enabled
@@ -256,6 +271,106 @@ def _bodies(results: Any) -> Any:
     return labels_from_node(results.segmentation_node).volume
 
 
+def test_placing_points_enables_grade(panel: PanelDriver) -> None:
+    ui = panel.ui
+    panel.choose(add_volume(CT, "demo"), add_points([]))
+    assert not ui.gradeButton.enabled
+    for point in POINTS:
+        ui.centroidsSelector.currentNode().AddControlPointWorld(*point.position)
+    qt_actions.settle()
+    assert ui.gradeButton.enabled
+    qt_actions.choose(ui.lowestComboBox, "L4")
+    panel.grade()
+    assert [panel.cell(row, 0) for row in range(6)] == list(LEVELS)
+    ui.centroidsSelector.currentNode().RemoveAllControlPoints()
+    qt_actions.settle()
+    assert not ui.gradeButton.enabled
+
+
+def test_the_panel_shows_the_study_of_the_chosen_ct(panel: PanelDriver) -> None:
+    ui = panel.ui
+    first, _ = _choose_demo(panel)
+    panel.grade()
+    qt_actions.choose(ui.readerGradeComboBox, "3 severe")
+    second = add_volume(CT, "another")
+    qt_actions.choose(ui.ctSelector, second)
+    assert ui.vertebraTable.rowCount == 0, "no findings of another image are shown"
+    assert panel.session.results is None
+    panel.slicer.util.selectModule("Volumes")
+    panel.slicer.util.selectModule("VertebralGrading")
+    assert ui.vertebraTable.rowCount == 0
+    qt_actions.choose(ui.ctSelector, first)
+    assert ui.vertebraTable.rowCount == 6
+    assert panel.session.results.image_node is first
+    assert "3" in [panel.cell(row, 3) for row in range(6)]
+    names = [ui.ctSelector.currentNode().GetName()]
+    assert not any("patch" in name for name in names)
+
+
+def test_leaving_in_mid_run_and_coming_back_changes_nothing(panel: PanelDriver) -> None:
+    ui = panel.ui
+    _choose_demo(panel)
+    panel.grade()
+    qt_actions.click(ui.gradeButton)
+    qt_actions.wait_until(lambda: ui.vertebraTable.rowCount >= 1, WAIT_S, "a row")
+    panel.slicer.util.selectModule("Volumes")
+    panel.slicer.util.selectModule("VertebralGrading")
+    assert ui.vertebraTable.rowCount < 6
+    qt_actions.wait_until(lambda: not panel.logic.isGrading(), WAIT_S, "the end of the run")
+    assert ui.vertebraTable.rowCount == 6
+
+
+def test_a_run_that_is_cancelled_at_once_shows_the_earlier_findings(panel: PanelDriver) -> None:
+    ui = panel.ui
+    _choose_demo(panel)
+    panel.grade()
+    qt_actions.click(ui.gradeButton)
+    panel.logic.cancelGrading()
+    qt_actions.wait_until(lambda: not panel.logic.isGrading(), WAIT_S, "the end of the run")
+    qt_actions.settle()
+    assert ui.vertebraTable.rowCount == 6
+    assert panel.session.results is not None
+
+
+def test_the_readers_name_is_recorded_and_what_is_typed_is_kept(panel: PanelDriver) -> None:
+    ui = panel.ui
+    qt_actions.type_text(ui.readerLineEdit, "AB")
+    _choose_demo(panel)
+    panel.grade()
+    assert panel.session.report.provenance["reader"] == "AB"
+    qt_actions.click_cell(ui.vertebraTable, 1, 0)
+    qt_actions.type_text(ui.exclusionComboBox.lineEdit(), "old trauma")
+    qt_actions.press(ui.exclusionComboBox.lineEdit(), "Alt+Down")
+    assert panel.session.level == LEVELS[2]
+    assert [f.reading.exclusion if f.reading else "" for f in panel.session.report.findings][:3] == [
+        "",
+        "old trauma",
+        "",
+    ]
+
+
+def test_results_that_cannot_be_read_can_be_graded_again(panel: PanelDriver) -> None:
+    _choose_demo(panel)
+    panel.grade()
+    panel.session.results.node.SetParameter("report", "[]")
+    panel.slicer.util.selectModule("Volumes")
+    panel.slicer.util.selectModule("VertebralGrading")
+    panel.grade()
+    assert panel.ui.vertebraTable.rowCount == 6
+
+
+def test_the_device_is_remembered(panel: PanelDriver) -> None:
+    ui = panel.ui
+    qt_actions.click(ui.setupCollapsibleButton)
+    qt_actions.wait_until(lambda: "look" not in str(ui.torchLabel.text), WAIT_S, "the worker's answer")
+    qt_actions.choose(ui.deviceComboBox, "cpu")
+    qt_actions.wait_until(lambda: "look" not in str(ui.torchLabel.text), WAIT_S, "the worker's answer")
+    assert ui.deviceLabel.text.startswith("cpu")
+    assert panel.slicer.app.settings().value("VertebralGrading/device") == "cpu"
+    qt_actions.choose(ui.deviceComboBox, "auto")
+    qt_actions.wait_until(lambda: "look" not in str(ui.torchLabel.text), WAIT_S, "the worker's answer")
+
+
 def test_leaving_the_module_gives_the_layout_back(panel: PanelDriver) -> None:
     node = panel.slicer.app.layoutManager().layoutLogic().GetLayoutNode()
     before = node.GetViewArrangement()
@@ -264,6 +379,9 @@ def test_leaving_the_module_gives_the_layout_back(panel: PanelDriver) -> None:
     assert node.GetViewArrangement() != before
     panel.slicer.util.selectModule("Volumes")
     assert node.GetViewArrangement() == before
+    for name, plane in (("Red", "Axial"), ("Yellow", "Sagittal"), ("Green", "Coronal")):
+        widget = panel.slicer.app.layoutManager().sliceWidget(name)
+        assert widget.mrmlSliceNode().GetOrientation() == plane, "slices are turned back"
     panel.slicer.util.selectModule("VertebralGrading")
     assert node.GetViewArrangement() != before
 
@@ -294,6 +412,58 @@ def test_without_torch_the_panel_says_so_and_grades(
         str(panel.ui.statusLabel.text),
         [[panel.cell(row, column) for column in range(9)] for row in range(panel.ui.vertebraTable.rowCount)],
     )
+
+
+def _model_package(folder: Path) -> Path:
+    """A model with one tensor of four numbers."""
+    header = json.dumps({"w": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}).encode()
+    header += b" " * (-len(header) % 8)
+    (folder / "net.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(16))
+    card = Card(
+        name="tiny-net",
+        version="1.0.0",
+        method="segmentation",
+        summary="For tests.",
+        min_program_version="0.1.0",
+        files=(describe_file(folder / "net.safetensors"),),
+        license="Apache-2.0",
+        license_text="Free to use.",
+        trained_on="nothing",
+        figures=(Figure("Dice", 0.9, None, "nothing", "none"),),
+    )
+    package = folder / "tiny-net.zip"
+    with zipfile.ZipFile(package, "w") as archive:
+        archive.writestr("tiny-net/card.json", card.to_json())
+        archive.write(folder / "net.safetensors", "tiny-net/net.safetensors")
+    return package
+
+
+def test_a_model_is_imported_shown_and_deleted(
+    panel: PanelDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VERTEBRAL_GRADING_MODELS", str(tmp_path / "models"))
+    ui = panel.ui
+    qt_actions.click(ui.setupCollapsibleButton)
+    before = ui.modelsTable.rowCount
+    package = _model_package(tmp_path)
+    dialogs.answer("file", str(package))
+    qt_actions.click(ui.importModelButton)
+    assert not ui.statusLabel.text, ui.statusLabel.text
+    assert ui.modelsTable.rowCount == before + 1
+    assert "0.9" in str(ui.modelsTable.item(before, 4).text())
+    damaged = tmp_path / "damaged.zip"
+    damaged.write_bytes(package.read_bytes()[:-40])
+    dialogs.answer("file", str(damaged))
+    qt_actions.click(ui.importModelButton)
+    assert ui.statusLabel.text
+    assert ui.modelsTable.rowCount == before + 1
+    assert not ui.deleteModelButton.enabled
+    qt_actions.click_cell(ui.modelsTable, before, 0)
+    switches.testing = False
+    dialogs.answer("question", True)
+    qt_actions.click(ui.deleteModelButton)
+    switches.testing = True
+    assert ui.modelsTable.rowCount == before
 
 
 def test_reloading_the_module_in_mid_run_ends_the_run(panel: PanelDriver) -> None:

@@ -209,6 +209,13 @@ def test_a_callback_that_raises_reaches_the_caller_and_the_client_goes_on() -> N
         assert len(client.grade(CT, POINTS[:2])["report"]["findings"]) == 2
 
 
+def test_the_first_word_can_be_waited_for() -> None:
+    with WorkerClient() as client:
+        assert client.wait_ready()["protocol"] == PROTOCOL
+    with WorkerClient(python="/bin/false") as client, pytest.raises(RemoteError, match="stopped"):
+        client.wait_ready()
+
+
 def test_bodies_of_one_request_outlive_the_next() -> None:
     with WorkerClient() as client:
         first = client.grade(CT, POINTS[:2], bodies=True)["bodies"]

@@ -132,6 +132,18 @@ class WorkerClient:
             fields = inputs_message(Path(folder), ct, points, mask, lowest, numbering)
             return self._wait("explain", Handlers(), **fields, level=level, **options)
 
+    def wait_ready(self) -> Message:
+        """Wait until the worker has said its first word.
+
+        Raises:
+            RemoteError: it has ended instead.
+        """
+        while self.session.ready is None:
+            self._feed()
+            if not self._reader.is_alive() and self._pieces.empty() and self.session.ready is None:
+                raise stopped(f"exit code {self.process.poll()}")
+        return self.session.ready
+
     def info(self) -> Message:
         """What the worker has: version, methods, device and why."""
         return self._wait("info", Handlers())

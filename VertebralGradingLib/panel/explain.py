@@ -12,7 +12,7 @@ from VertebralGradingLib.panel.session import Session
 from VertebralGradingLib.panel.worker import runLater
 from VertebralGradingLib.report.explanation import patch_png, profile_png
 from VertebralGradingLib.report.sentences import sentence
-from VertebralGradingLib.scene.inputs import ct_from_node
+from VertebralGradingLib.scene.inputs import voxels_from_node
 from VertebralGradingLib.volume import Volume
 
 
@@ -45,9 +45,14 @@ class ExplainPart:
         node = results.image_node if results is not None else None
         if node is not None and node.IsA("vtkMRMLScalarVolumeNode"):
             try:
-                self._volume = ct_from_node(node)
+                self._volume = voxels_from_node(node)
             except VertebralGradingError:
                 self._volume = None  # a picture less; grading has told why, or will
+        self.update()
+
+    def closed(self) -> None:
+        """Let go of the image."""
+        self._volume = None
         self.update()
 
     def onCollapsed(self, collapsed: bool) -> None:
@@ -86,3 +91,4 @@ def _show(label: Any, png: bytes) -> None:
     pixmap = qt.QPixmap()
     pixmap.loadFromData(qt.QByteArray(png))
     label.setPixmap(pixmap)
+    label.minimumHeight = pixmap.height()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import slicer
 from slicer.i18n import tr as _
 
-from VertebralGradingLib.errors import OutputError
+from VertebralGradingLib.errors import CentroidError, OutputError, VertebralGradingError
 from VertebralGradingLib.panel.session import Session
 from VertebralGradingLib.report import write_report
+from VertebralGradingLib.report.write import NAMES
 from VertebralGradingLib.scene.inputs import ct_from_node, labels_from_node, points_from_node
 from VertebralGradingLib.scene.results import StudyResults
 from VertebralGradingLib.spine import Spine, build_spine
@@ -29,12 +32,14 @@ class ExportPart:
         self._ui = ui
         self._session = session
         self._change = change
+        self._written: tuple[str, str] | None = None
         ui.exportButton.connect("clicked()", self.onExport)
         ui.exportPathLineEdit.connect("currentPathChanged(QString)", self.onPath)
         self.updateState()
 
     def updateState(self) -> None:
-        """Say what is missing, or that findings can be written."""
+        """Say what is missing, or that findings can be written; what was written is older than what is shown now."""
+        self._ui.exportLabel.text = ""
         hasStudy, folder = self._session.report is not None, str(self._ui.exportPathLineEdit.currentPath)
         self._ui.exportButton.enabled = hasStudy and bool(folder)
         missing = _("Grade a study first.") if not hasStudy else "" if folder else _("Choose a folder.")
@@ -44,7 +49,6 @@ class ExportPart:
 
     def onPath(self, path: str) -> None:
         """Enable the button when a folder is chosen."""
-        self._ui.exportLabel.text = ""
         self.updateState()
 
     def onExport(self) -> None:
@@ -52,14 +56,36 @@ class ExportPart:
         self._change(self._export)
 
     def _export(self) -> None:
-        folder = str(self._ui.exportPathLineEdit.currentPath)
         results, report = self._session.results, self._session.report
         if results is None or report is None:
             return
-        volume, spine = _pictures(results)
-        written = write_report(report, folder, volume, spine, is_mask=not _isVolume(results))
-        names = ", ".join(sorted(path.name for path in written.values()))
+        try:
+            folder = _folder(str(self._ui.exportPathLineEdit.currentPath))
+            written = (str(folder), results.node.GetID())
+            question = _("The folder holds findings already. Replace them?")
+            if (folder / NAMES["json"]).exists() and written != self._written:
+                if not slicer.util.confirmOkCancelDisplay(question):
+                    return
+            volume, spine = _pictures(results)
+            files = write_report(report, folder, volume, spine, is_mask=not _isVolume(results))
+        except VertebralGradingError as error:
+            self._ui.exportLabel.text = str(error)  # beside the button; the panel's status line may be out of sight
+            raise
+        self._written = written
+        names = ", ".join(sorted(path.name for path in files.values()))
         self._ui.exportLabel.text = _("Written: {names}").format(names=names)
+
+
+def _folder(text: str) -> Path:
+    """The folder that was typed or chosen.
+
+    Raises:
+        OutputError: it is no whole path.
+    """
+    folder = Path(text.strip()).expanduser()
+    if not text.strip() or not folder.is_absolute():
+        raise OutputError(_("The folder is no whole path."), _("Choose a folder, such as one on the desktop."))
+    return folder
 
 
 def _isVolume(results: StudyResults) -> bool:
@@ -80,5 +106,8 @@ def _pictures(results: StudyResults) -> tuple[Volume | None, Spine | None]:
         raise OutputError(_("The CT has another place than when it was graded."), _("Grade again, or move it back."))
     volume = ct_from_node(node) if _isVolume(results) else labels_from_node(node).volume
     centroids = results.centroids_node
-    spine = build_spine(points_from_node(centroids)) if centroids is not None else None
+    try:
+        spine = build_spine(points_from_node(centroids)) if centroids is not None else None
+    except CentroidError:  # the list was changed since; a picture less
+        spine = None
     return volume, spine

@@ -22,12 +22,21 @@ class InputsPart:
         ui: the panel's widgets.
         parameters: returns the parameter node, None while there is none.
         change: runs an action and shows its error, if it has one.
+        onPoints: called when points were placed or removed.
     """
 
-    def __init__(self, ui: Any, parameters: Callable[[], Any], change: Callable[[Callable[[], None]], None]) -> None:
+    def __init__(
+        self,
+        ui: Any,
+        parameters: Callable[[], Any],
+        change: Callable[[Callable[[], None]], None],
+        onPoints: Callable[[], None],
+    ) -> None:
         self._ui = ui
         self._parameters = parameters
         self._change = change
+        self._onPoints = onPoints
+        self._observed: tuple[Any, list[int]] | None = None
         ui.placeWidget.buttonsVisible = False
         ui.placeWidget.placeButton().show()
         ui.sampleButton.connect("clicked()", self.onSample)
@@ -42,8 +51,29 @@ class InputsPart:
             widget.enabled = parameters is not None
 
     def onCentroids(self, node: Any) -> None:
-        """Let the place button add to the chosen point list."""
+        """Let the place button add to the chosen point list, and follow what is placed."""
         self._ui.placeWidget.setCurrentNode(node)
+        self._ui.placeWidget.placeMultipleMarkups = slicer.qSlicerMarkupsPlaceWidget.ForcePlaceMultipleMarkups
+        self.stopFollowing()
+        if node is not None:
+            kind = slicer.vtkMRMLMarkupsNode
+            events = (kind.PointPositionDefinedEvent, kind.PointPositionUndefinedEvent, kind.PointRemovedEvent)
+            self._observed = (node, [node.AddObserver(event, self._pointsChanged) for event in events])
+
+    def stopFollowing(self) -> None:
+        """Observe no point list any more."""
+        if self._observed is not None:
+            node, tags = self._observed
+            for tag in tags:
+                node.RemoveObserver(tag)
+        self._observed = None
+
+    def stopPlacing(self) -> None:
+        """Let a click in a view place no point any more."""
+        self._ui.placeWidget.setPlaceModeEnabled(False)
+
+    def _pointsChanged(self, caller: Any, event: str) -> None:
+        self._onPoints()
 
     def onSample(self) -> None:
         """Load a synthetic CT with centroids."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import slicer
+import vtk
 
 from VertebralGradingLib.findings import Finding
 from VertebralGradingLib.scene.results import StudyResults
@@ -40,6 +42,7 @@ class Views:
 
     def __init__(self) -> None:
         self._before: int | None = None
+        self._slices: list[Callable[[], None]] = []
 
     def arrange(self, results: StudyResults) -> None:
         """Take the module's layout, and show the study in it."""
@@ -51,6 +54,9 @@ class Views:
             if not node.IsLayoutDescription(LAYOUT_ID):
                 node.AddLayoutDescription(LAYOUT_ID, LAYOUT)
             self._before = node.GetViewArrangement()
+            if self._before == LAYOUT_ID:  # a scene that was saved in it
+                self._before = slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalView
+            self._slices = [_kept(manager.sliceWidget(name).mrmlSliceNode()) for name in manager.sliceViewNames()]
             manager.setLayout(LAYOUT_ID)
         selection = slicer.app.applicationLogic().GetSelectionNode()
         if results.table_node is not None:
@@ -66,7 +72,9 @@ class Views:
         if manager is not None and self._before is not None:
             if manager.layoutLogic().GetLayoutNode().GetViewArrangement() == LAYOUT_ID:
                 manager.setLayout(self._before)
-        self._before = None
+            for putBack in self._slices:
+                putBack()
+        self._before, self._slices = None, []
 
     def show(self, results: StudyResults, finding: Finding) -> None:
         """Turn slices and camera to a vertebra, and show its six points only."""
@@ -86,3 +94,22 @@ class Views:
             return None
         view = manager.threeDWidget(0).mrmlViewNode()
         return slicer.modules.cameras.logic().GetViewActiveCameraNode(view)
+
+
+def _kept(node: Any) -> Callable[[], None]:
+    """Remember how a slice view looks; returns what puts it back."""
+    matrix = vtk.vtkMatrix4x4()
+    matrix.DeepCopy(node.GetSliceToRAS())
+    name, view, origin = node.GetOrientation(), node.GetFieldOfView(), node.GetXYZOrigin()
+
+    def putBack() -> None:
+        if node.GetScene() is None:
+            return
+        if node.HasSliceOrientationPreset(name):
+            node.SetOrientation(name)
+        node.GetSliceToRAS().DeepCopy(matrix)
+        node.SetFieldOfView(*view)
+        node.SetXYZOrigin(*origin)
+        node.UpdateMatrices()
+
+    return putBack

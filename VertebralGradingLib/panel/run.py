@@ -28,6 +28,7 @@ class RunPart:
         onStart: called when a run begins.
         onRow: called with each provisional finding.
         onResults: called with the results of a run, also of one that was broken off.
+        onNothing: called when a run ended without findings.
         mayReplace: asks whether the reader's changes of an image may be replaced, where there are any.
     """
 
@@ -39,6 +40,7 @@ class RunPart:
         onStart: Callable[[], None],
         onRow: Callable[[Finding], None],
         onResults: Callable[[StudyResults], None],
+        onNothing: Callable[[], None],
         mayReplace: Callable[[Any], bool],
     ) -> None:
         self._ui = ui
@@ -47,6 +49,7 @@ class RunPart:
         self._onStart = onStart
         self._onRow = onRow
         self._onResults = onResults
+        self._onNothing = onNothing
         self._mayReplace = mayReplace
         self._began = 0.0
         self._isOver = False
@@ -172,4 +175,6 @@ class RunPart:
         self.updateState()
         if results is not None:
             self._onResults(results)
+        else:
+            self._onNothing()
         self.tell(error)

@@ -21,6 +21,12 @@ class Session:
         onChanged: called when the findings or the study have changed.
         onSelected: called when another vertebra is chosen.
         onError: called with a typed error.
+        onDragged: called at each step of a drag, which may come faster than a panel can be drawn.
+
+    Attributes:
+        results: the study in the scene, None without one.
+        level: the chosen vertebra.
+        onLeaving: called before another vertebra is chosen or a change is made, to take what was typed but not entered.
     """
 
     def __init__(
@@ -28,7 +34,10 @@ class Session:
         onChanged: Callable[[], None],
         onSelected: Callable[[], None],
         onError: Callable[[VertebralGradingError], None],
+        onDragged: Callable[[], None],
     ) -> None:
+        self.onLeaving: Callable[[], None] | None = None
+        self._onDragged = onDragged
         self._onChanged = onChanged
         self._onSelected = onSelected
         self._onError = onError
@@ -97,6 +106,7 @@ class Session:
     def select(self, level: str) -> None:
         """Choose a vertebra."""
         if level in self.levels() and level != self.level:
+            self._leave()
             self.level = level
             self._dragging = ""
             self._onSelected()
@@ -108,35 +118,59 @@ class Session:
             self.select(levels[min(max(levels.index(self.level) + by, 0), len(levels) - 1)])
 
     def apply(self, report: Report) -> None:
-        """Show changed findings and remember the ones before."""
+        """Show changed findings and remember the ones before.
+
+        Raises:
+            InputError: the results have left the scene; nothing has changed then.
+        """
         if self._watcher is not None and self._history.current != report:
             before = self.levels()
+            self._watcher.show(report)
             self._history.push(report)
-            self._show(report, before)
+            self._shown(before)
 
     def undo(self) -> None:
-        """Take the last change back."""
+        """Take the last change back.
+
+        Raises:
+            InputError: as :meth:`apply`.
+        """
+        self._leave()
         if self.canUndo:
-            before = self.levels()
-            self._show(self._history.undo(), before)
+            self._step(self._history.undo, self._history.redo)
 
     def redo(self) -> None:
-        """Make the change again that was taken back."""
-        if self.canRedo:
-            before = self.levels()
-            self._show(self._history.redo(), before)
+        """Make the change again that was taken back.
 
-    def _show(self, report: Report | None, before: list[str]) -> None:
-        if self._watcher is None or report is None:
-            return
+        Raises:
+            InputError: as :meth:`apply`.
+        """
+        if self.canRedo:
+            self._step(self._history.redo, self._history.undo)
+
+    def _step(self, move: Callable[[], Report | None], back: Callable[[], Report | None]) -> None:
+        before, report = self.levels(), move()
+        try:
+            if self._watcher is not None and report is not None:
+                self._watcher.show(report)
+        except VertebralGradingError:
+            back()
+            raise
+        self._shown(before)
+
+    def _shown(self, before: list[str]) -> None:
         self._dragging = ""
-        self._watcher.show(report)
         levels = self.levels()
         if levels != before and self.level in before:  # shifted: the same vertebra has another name
             self.level = levels[min(before.index(self.level), len(levels) - 1)]
         self._onChanged()
 
+    def _leave(self) -> None:
+        if self.onLeaving is not None and self.results is not None:
+            self.onLeaving()
+
     def _dragBegins(self, caller: Any, event: str) -> None:
+        self._leave()
         self._dragging = ""
 
     def _dragged(self, report: Report, level: str) -> None:
@@ -146,4 +180,4 @@ class Session:
         self._history.push(report)
         self._dragging = level
         self.level = level if level in self.levels() else self.level
-        self._onChanged()
+        self._onDragged()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from typing import Any
 
@@ -11,11 +12,11 @@ from slicer.i18n import tr as _
 
 from VertebralGradingLib.backend.session import Handlers, Message
 from VertebralGradingLib.errors import MethodError, VertebralGradingError
-from VertebralGradingLib.models.registry import delete_model, import_model, list_models
-from VertebralGradingLib.panel.worker import WorkerKeeper, pythonProgram
+from VertebralGradingLib.models.registry import Model, delete_model, import_model, list_models
+from VertebralGradingLib.panel.worker import pythonProgram
 from VertebralGradingLib.resources import resource
 
-COLUMNS = ("Model", "Version", "Size", "Checksum", "State")
+COLUMNS = ("Model", "Version", "Size", "Checksum", "Figures", "State")
 TORCH = "torch>=2.1"
 SETTING = "VertebralGrading/device"
 
@@ -25,7 +26,7 @@ class SetupPart:
 
     Args:
         ui: the panel's widgets.
-        keeper: has the worker.
+        logic: the module's logic, which has the worker.
         change: runs an action and shows its error, if it has one.
         log: takes what an installation says.
     """
@@ -33,12 +34,13 @@ class SetupPart:
     def __init__(
         self,
         ui: Any,
-        keeper: WorkerKeeper,
+        logic: Any,
         change: Callable[[Callable[[], None]], None],
         log: Callable[[str], None],
     ) -> None:
         self._ui = ui
-        self._keeper = keeper
+        self._logic = logic
+        self._keeper = logic.keeper()
         self._change = change
         self._log = log
         self._installation: Any = None
@@ -47,9 +49,8 @@ class SetupPart:
         ui.modelsTable.setHorizontalHeaderLabels([_(name) for name in COLUMNS])
         ui.modelsTable.horizontalHeader().setStretchLastSection(True)
         ui.modelsTable.verticalHeader().setVisible(False)
-        ui.deviceComboBox.addItems(["auto", "cpu"])
-        ui.deviceComboBox.setCurrentText(str(slicer.app.settings().value(SETTING, "auto")))
-        ui.deviceComboBox.connect("currentTextChanged(QString)", self.onDevice)
+        self._showDevices(["cpu"])
+        ui.deviceComboBox.connect("activated(int)", self.onDevice)
         ui.setupCollapsibleButton.connect("contentsCollapsed(bool)", self.onCollapsed)
         ui.probeButton.connect("clicked()", self.onProbe)
         ui.installButton.connect("clicked()", self.onInstall)
@@ -73,12 +74,12 @@ class SetupPart:
         """Ask the worker what there is."""
         self._ui.torchLabel.text = _("looking...")
         self._showModels()
-        handlers = Handlers(on_result=self._found, on_error=self._notFound)
-        self._change(lambda: self._ask(handlers))
+        self._change(self._ask)
 
-    def onDevice(self, device: str) -> None:
-        """Remember the device."""
-        slicer.app.settings().setValue(SETTING, device)
+    def onDevice(self, index: int) -> None:
+        """Remember the device, and ask whether it can be used."""
+        slicer.app.settings().setValue(SETTING, str(self._ui.deviceComboBox.currentText))
+        self.onProbe()
 
     def onInstall(self) -> None:
         """Install PyTorch, after asking."""
@@ -112,8 +113,17 @@ class SetupPart:
         """Enable what can be used now."""
         self._ui.deleteModelButton.enabled = bool(self._chosenModel())
 
-    def _ask(self, handlers: Handlers) -> None:
-        self._keeper.worker().session.request("info", handlers)
+    def _ask(self) -> None:
+        handlers = Handlers(on_result=self._found, on_error=self._notFound)
+        device = str(self._ui.deviceComboBox.currentText)
+        self._keeper.worker().session.request("info", handlers, device=None if device == "auto" else device)
+
+    def _showDevices(self, devices: list[str]) -> None:
+        """List the devices, and the one that was chosen earlier even where it is not there now."""
+        chosen = str(slicer.app.settings().value(SETTING, "auto")) or "auto"
+        self._ui.deviceComboBox.clear()
+        self._ui.deviceComboBox.addItems(list(dict.fromkeys(("auto", *devices, chosen))))
+        self._ui.deviceComboBox.setCurrentText(chosen)
 
     def _found(self, answer: Message) -> None:
         if self._isOver:
@@ -123,14 +133,12 @@ class SetupPart:
             str(version) if version else _("not installed; morphometry works without, learned methods need it")
         )
         self._ui.deviceLabel.text = f"{answer['device']}: {answer['device_reason']}"
-        chosen = str(self._ui.deviceComboBox.currentText)
-        self._ui.deviceComboBox.clear()
-        self._ui.deviceComboBox.addItems(["auto", *(str(device) for device in answer["devices"])])
-        self._ui.deviceComboBox.setCurrentText(chosen)
+        self._showDevices([str(device) for device in answer["devices"]])
 
     def _notFound(self, error: VertebralGradingError) -> None:
         if not self._isOver:
-            self._ui.torchLabel.text = str(error)
+            self._ui.torchLabel.text = ""
+            self._ui.deviceLabel.text = str(error)
 
     def _install(self) -> None:
         """Let the PyTorch extension's installer fetch the build that fits this computer, in a process of its own.
@@ -140,6 +148,8 @@ class SetupPart:
         """
         if self._installation is not None:
             raise MethodError(_("PyTorch is being installed."), _("Wait until it has finished; see the log."))
+        if self._logic.isGrading():
+            raise MethodError(_("A study is being graded."), _("Wait for it or cancel it."))
         if not hasattr(slicer.modules, "pytorchutils"):
             raise MethodError(
                 _("The extension PyTorch is not installed."),
@@ -151,11 +161,15 @@ class SetupPart:
         from slicer.packaging import load_requirements, pip_ensure
 
         needed = load_requirements(str(resource("requirements/torch_installer.txt")))
-        pip_ensure(needed, requester="VertebralGrading", prompt_install=False)
+        try:
+            pip_ensure(needed, requester="VertebralGrading", prompt_install=False)
+        except (RuntimeError, subprocess.CalledProcessError) as error:
+            raise MethodError(_("The installer of PyTorch could not be installed."), str(error)) from error
         self._keeper.stop()  # a worker that has loaded PyTorch would keep its files in use
         process = qt.QProcess()
         process.connect("readyReadStandardOutput()", self._installSays)
         process.connect("finished(int,QProcess::ExitStatus)", self._installed)
+        process.connect("errorOccurred(QProcess::ProcessError)", self._installBroke)
         process.setProcessChannelMode(qt.QProcess.MergedChannels)
         self._installation = process
         self._ui.torchLabel.text = _("being installed; see the log")
@@ -164,6 +178,10 @@ class SetupPart:
     def _installSays(self) -> None:
         data = bytes(self._installation.readAllStandardOutput().data())
         self._log(data.decode("utf-8", "replace"))
+
+    def _installBroke(self, error: Any) -> None:
+        if self._installation is not None and not self._installation.waitForStarted(0):
+            self._installed(1, error)
 
     def _installed(self, code: int, status: Any) -> None:
         self._installation = None
@@ -183,6 +201,7 @@ class SetupPart:
                 model.version,
                 f"{model.bytes / 1e6:.1f} MB",
                 model.checksum,
+                _figures(model),
                 model.problem or _(model.place),
             )
             for column, text in enumerate(cells):
@@ -199,3 +218,10 @@ class SetupPart:
     def _delete(self, name: str) -> None:
         delete_model(name)
         self._showModels()
+
+
+def _figures(model: Model) -> str:
+    """What was measured of a model, on which data."""
+    if model.card is None:
+        return ""
+    return "; ".join(f"{figure.name} {figure.value:g} ({figure.data})" for figure in model.card.figures)

@@ -18,7 +18,7 @@ from VertebralGradingLib.report.colors import color_of
 from VertebralGradingLib.report.sentences import sentence, summary_sentence
 from VertebralGradingLib.report.values import MISSING, fixed, flag_text, percent, reason_text, span
 
-COLUMNS = ("Level", "Grade", "90 %", "Deformity", "A/M/P (mm)", "Loss (%)", "Reader", "Remarks", "Method")
+COLUMNS = ("Level", "Grade", "90 %", "Reader", "Deformity", "A/M/P (mm)", "Loss (%)", "Remarks", "Method")
 _GRADE = COLUMNS.index("Grade")
 
 
@@ -36,7 +36,10 @@ class VertebraePart:
         self._session = session
         self._change = change
         self._busy = False
+        self._isOver = False
         self._levels: list[str] = []
+        self._exclusions = {_(name): name for name in EXCLUSIONS}
+        session.onLeaving = self.onExclusion
         table = ui.vertebraTable
         table.setColumnCount(len(COLUMNS))
         table.setHorizontalHeaderLabels([_(name) for name in COLUMNS])
@@ -45,12 +48,12 @@ class VertebraePart:
         ui.readerGradeComboBox.addItems(
             [_("as measured"), *(f"{number} {_(name)}" for number, name in enumerate(GRADE_NAMES))]
         )
-        ui.exclusionComboBox.addItems(["", *(_(name) for name in EXCLUSIONS)])
+        ui.exclusionComboBox.addItems(["", *self._exclusions])
         table.connect("currentCellChanged(int,int,int,int)", self.onRow)
         ui.previousButton.connect("clicked()", self.onPrevious)
         ui.nextButton.connect("clicked()", self.onNext)
-        ui.undoButton.connect("clicked()", session.undo)
-        ui.redoButton.connect("clicked()", session.redo)
+        ui.undoButton.connect("clicked()", self.onUndo)
+        ui.redoButton.connect("clicked()", self.onRedo)
         ui.sentenceButton.connect("clicked()", self.onCopySentence)
         ui.readerGradeComboBox.connect("activated(int)", self.onReaderGrade)
         ui.exclusionComboBox.connect("activated(int)", self.onExclusionChosen)
@@ -59,12 +62,20 @@ class VertebraePart:
         ui.shiftUpButton.connect("clicked()", self.onShiftUp)
         ui.shiftDownButton.connect("clicked()", self.onShiftDown)
 
+    def close(self) -> None:
+        """Touch no widget any more."""
+        self._isOver = True
+
     def clear(self, message: str = "") -> None:
         """Show no vertebra."""
         self._levels = []
         self._ui.vertebraTable.setRowCount(0)
         self._ui.summaryLabel.text = message or _("No study has been graded.")
         self.updateState()
+
+    def hasRows(self) -> bool:
+        """Whether a finding is shown."""
+        return bool(self._levels)
 
     def add(self, finding: Finding) -> None:
         """Show a provisional finding as the last row."""
@@ -103,10 +114,10 @@ class VertebraePart:
         reading = finding.reading if finding is not None else None
         grade = reading.grade if reading is not None else None
         self._ui.readerGradeComboBox.currentIndex = 0 if grade is None else grade + 1
-        self._ui.exclusionComboBox.setEditText(reading.exclusion if reading is not None else "")
+        self._ui.exclusionComboBox.setEditText(self._shownExclusion())
         report = self._session.report
         if report is not None:
-            self._ui.readerLineEdit.text = str(report.provenance.get("reader", self._ui.readerLineEdit.text))
+            self._ui.readerLineEdit.text = str(report.provenance.get("reader", ""))
         self._busy = False
         self.updateState()
 
@@ -137,6 +148,14 @@ class VertebraePart:
         """Look at the vertebra below."""
         self._session.step(1)
 
+    def onUndo(self) -> None:
+        """Take the last change back."""
+        self._change(self._session.undo)
+
+    def onRedo(self) -> None:
+        """Make it again."""
+        self._change(self._session.redo)
+
     def onReaderGrade(self, index: int) -> None:
         """Take the reader's grade of the chosen vertebra."""
         report, level = self._session.report, self._session.level
@@ -149,14 +168,19 @@ class VertebraePart:
         self.onExclusion()
 
     def onExclusion(self) -> None:
-        """Take the reader's reason why the chosen vertebra is not to be graded."""
+        """Take the reader's reason why the chosen vertebra is not to be graded; one of the list in English."""
         report, level = self._session.report, self._session.level
-        reason = str(self._ui.exclusionComboBox.currentText).strip()
-        if not self._busy and report is not None:
+        if self._isOver or self._busy or report is None:
+            return
+        text = str(self._ui.exclusionComboBox.currentText).strip()
+        if text != self._shownExclusion():
+            reason = self._exclusions.get(text, text)
             self._change(lambda: self._session.apply(exclude(report, level, reason)))
 
     def onReader(self) -> None:
         """Take the reader's name."""
+        if self._isOver:
+            return
         report, name = self._session.report, str(self._ui.readerLineEdit.text).strip()
         if not self._busy and report is not None:
             self._change(lambda: self._session.apply(set_reader(report, name)))
@@ -174,6 +198,12 @@ class VertebraePart:
         if self._session.finding is not None:
             qt.QApplication.clipboard().setText(sentence(self._session.finding))
 
+    def _shownExclusion(self) -> str:
+        """The chosen vertebra's exclusion as it is shown."""
+        finding = self._session.finding
+        reason = finding.reading.exclusion if finding is not None and finding.reading is not None else ""
+        return next((shown for shown, kept in self._exclusions.items() if kept == reason), reason)
+
     def _shift(self, steps: int) -> None:
         report = self._session.report
         if report is not None:
@@ -187,12 +217,12 @@ class VertebraePart:
             finding.level,
             grade,
             span(finding.grade_interval) or MISSING,
+            self._readingText(finding),
             finding.deformity if finding.gradable else MISSING,
             " / ".join(fixed(finding.heights_mm.get(name)) for name in POSITIONS) if finding.heights_mm else MISSING,
             " / ".join(percent(finding.height_loss.get(name)) for name in POSITIONS)
             if finding.height_loss
             else MISSING,
-            self._readingText(finding),
             "; ".join(
                 [*([] if finding.gradable else [reason_text(finding)]), *(flag_text(flag) for flag in finding.flags)]
             ),
@@ -212,7 +242,10 @@ class VertebraePart:
         reading = finding.reading
         if reading is None:
             return ""
-        return _("excluded: {reason}").format(reason=reading.exclusion) if reading.exclusion else str(reading.grade)
+        texts = [] if reading.grade is None else [str(reading.grade)]
+        if reading.exclusion:
+            texts.append(_("excluded: {reason}").format(reason=reading.exclusion))
+        return "; ".join(texts)
 
 
 def _swatch(color: str) -> qt.QIcon:

@@ -194,7 +194,7 @@ class GradingJob:
         A run that was broken off does not take the place of an earlier one that was finished.
         """
         earlier = results_of(self._inputs.image_node)
-        if not report.study["complete"] and earlier is not None and earlier.report.study["complete"]:
+        if not report.study["complete"] and earlier is not None and earlier.is_complete():
             self._end()
             then(earlier)
             return

@@ -61,8 +61,15 @@ class StudyResults:
         """The findings as they are shown."""
         try:
             return Report.from_dict(json.loads(self.node.GetParameter("report")))
-        except ValueError as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise InputError("The results in this scene cannot be read.", "Grade the study again.") from error
+
+    def is_complete(self) -> bool:
+        """Whether the findings can be read and are those of a run that was finished."""
+        try:
+            return bool(self.report.study["complete"])
+        except InputError:
+            return False
 
     @property
     def image_node(self) -> Any:
@@ -257,7 +264,13 @@ class StudyResults:
         return self.node.GetNodeReference(role) or self._add(role, name)
 
     def _add(self, role: str, name: str) -> Any:
-        node = self.node.GetScene().AddNewNodeByClass(_CLASS[role], name)
+        scene = self.node.GetScene()
+        node = scene.CreateNodeByClass(_CLASS[role])
+        node.UnRegister(None)
+        node.SetName(scene.GenerateUniqueName(name))
+        if role in (_PATCH, _POINTS):
+            node.SetHideFromEditors(True)  # they are no inputs: selectors of a CT or of centroids shall not offer them
+        node = scene.AddNode(node)
         self.node.AddNodeReferenceID(role, node.GetID())
         return node
 
