@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import resource
 import signal
 import struct
 import sys
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 from host import dialogs, qt_actions
-from host.cases import add_points, add_segmentation, add_volume
+from host.cases import add_points, add_segmentation, add_transform, add_volume, add_warp
 from host.install import switches
 from host.panel_driver import WAIT_S, PanelDriver, is_running, shown_panel
 
@@ -247,6 +248,35 @@ def test_wrong_input_is_told_in_the_panel(panel: PanelDriver) -> None:
     assert not panel.logic.isGrading()
     assert ui.gradeButton.enabled
     assert not dialogs.shown
+
+
+def test_a_full_temporary_folder_is_told_in_the_panel(panel: PanelDriver) -> None:
+    ui = panel.ui
+    _choose_demo(panel)
+    was, old = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, was[1]))
+        panel.grade()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, was)
+        signal.signal(signal.SIGXFSZ, old)
+    assert "temporary folder" in ui.statusLabel.text
+    assert not dialogs.shown
+    panel.grade()
+    assert ui.vertebraTable.rowCount == len(LEVELS)
+
+
+@pytest.mark.parametrize("kind", ["rotated", "warped"])
+def test_transforms_are_followed_from_the_panel(panel: PanelDriver, kind: str) -> None:
+    turn = np.eye(4)
+    turn[:3, :3] = [[0.96, -0.28, 0.0], [0.28, 0.96, 0.0], [0.0, 0.0, 1.0]]
+    move = add_transform(turn) if kind == "rotated" else add_warp(5.0)
+    volume, markups = _choose_demo(panel)
+    volume.SetAndObserveTransformNodeID(move.GetID())
+    markups.SetAndObserveTransformNodeID(move.GetID())
+    panel.grade()
+    assert panel.cell(LEVELS.index("L1"), 1) == "2", str(panel.ui.statusLabel.text)
+    assert panel.ui.vertebraTable.rowCount == len(LEVELS)
 
 
 def test_sample_and_centroids_from_segmentation(panel: PanelDriver) -> None:

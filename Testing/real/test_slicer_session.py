@@ -242,6 +242,7 @@ def test_a_readers_session_through_the_panel(app: Application, tmp_path: Path) -
         assert panel.session.finding.grade >= 1
         qt_actions.choose(panel.ui.readerGradeComboBox, "3 severe")
         assert panel.session.finding.final_grade == 3
+        panel.shot("totalseg-edited")
         qt_actions.click(panel.ui.undoButton)
         qt_actions.click(panel.ui.undoButton)
         assert panel.session.report.to_dict() == first.to_dict()
