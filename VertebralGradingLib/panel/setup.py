@@ -16,7 +16,6 @@ from VertebralGradingLib.models.registry import Model, delete_model, import_mode
 from VertebralGradingLib.panel.worker import pythonProgram
 from VertebralGradingLib.resources import resource
 
-COLUMNS = ("Model", "Version", "Size", "Checksum", "Figures", "State")
 TORCH = "torch>=2.1"
 SETTING = "VertebralGrading/device"
 
@@ -45,8 +44,9 @@ class SetupPart:
         self._log = log
         self._installation: Any = None
         self._isOver = False
-        ui.modelsTable.setColumnCount(len(COLUMNS))
-        ui.modelsTable.setHorizontalHeaderLabels([_(name) for name in COLUMNS])
+        titles = [_("Model"), _("Version"), _("Size"), _("Checksum"), _("Figures"), _("State")]
+        ui.modelsTable.setColumnCount(len(titles))
+        ui.modelsTable.setHorizontalHeaderLabels(titles)
         ui.modelsTable.horizontalHeader().setStretchLastSection(True)
         ui.modelsTable.verticalHeader().setVisible(False)
         self._showDevices(["cpu"])
@@ -202,7 +202,7 @@ class SetupPart:
                 f"{model.bytes / 1e6:.1f} MB",
                 model.checksum,
                 _figures(model),
-                model.problem or _(model.place),
+                model.problem or (_("shipped") if model.place == "shipped" else _("imported")),
             )
             for column, text in enumerate(cells):
                 item = qt.QTableWidgetItem(text)

@@ -10,7 +10,6 @@ import qt
 from slicer.i18n import tr as _
 
 from VertebralGradingLib.findings import POSITIONS, Finding
-from VertebralGradingLib.genant import GRADE_NAMES
 from VertebralGradingLib.morphometric import shift_levels
 from VertebralGradingLib.panel.session import Session
 from VertebralGradingLib.reading import EXCLUSIONS, exclude, set_reader, set_reader_grade
@@ -18,8 +17,8 @@ from VertebralGradingLib.report.colors import color_of
 from VertebralGradingLib.report.sentences import sentence, summary_sentence
 from VertebralGradingLib.report.values import MISSING, fixed, flag_text, percent, reason_text, span
 
-COLUMNS = ("Level", "Grade", "90 %", "Reader", "Deformity", "A/M/P (mm)", "Loss (%)", "Remarks", "Method")
-_GRADE = COLUMNS.index("Grade")
+_GRADE = 1
+"""Column of the grade."""
 
 
 class VertebraePart:
@@ -41,13 +40,22 @@ class VertebraePart:
         self._exclusions = {_(name): name for name in EXCLUSIONS}
         session.onLeaving = self.onExclusion
         table = ui.vertebraTable
-        table.setColumnCount(len(COLUMNS))
-        table.setHorizontalHeaderLabels([_(name) for name in COLUMNS])
+        titles = [
+            _("Level"),
+            _("Grade"),
+            _("90 %"),
+            _("Reader"),
+            _("Deformity"),
+            _("A/M/P (mm)"),
+            _("Loss (%)"),
+            _("Remarks"),
+            _("Method"),
+        ]
+        table.setColumnCount(len(titles))
+        table.setHorizontalHeaderLabels(titles)
         table.verticalHeader().setVisible(False)
         table.horizontalHeader().setStretchLastSection(True)
-        ui.readerGradeComboBox.addItems(
-            [_("as measured"), *(f"{number} {_(name)}" for number, name in enumerate(GRADE_NAMES))]
-        )
+        ui.readerGradeComboBox.addItems([_("as measured"), _("0 normal"), _("1 mild"), _("2 moderate"), _("3 severe")])
         ui.exclusionComboBox.addItems(["", *self._exclusions])
         table.connect("currentCellChanged(int,int,int,int)", self.onRow)
         ui.previousButton.connect("clicked()", self.onPrevious)
