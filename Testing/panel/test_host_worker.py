@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 import pytest
 from host import qt_actions
+from host.panel_driver import is_running
 
 from VertebralGradingLib.backend.protocol import points_message, volume_message, write_array
 from VertebralGradingLib.backend.qprocess import QProcessWorker
@@ -31,14 +31,6 @@ def worker(host):
     made.start()
     yield made, process, ended
     made.stop()
-
-
-def is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def test_rows_arrive_one_by_one(host, worker, tmp_path, capsys):

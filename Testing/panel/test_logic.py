@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from host import qt_actions
 from host.cases import add_points, add_transform, add_volume, add_warp, observers
+from host.panel_driver import is_running
 
 from VertebralGradingLib.demo import WEDGED, demo_case
 from VertebralGradingLib.errors import CentroidError, VertebralGradingError
@@ -78,7 +79,7 @@ def logic(module: Any) -> Iterator[Any]:
     pid = _pid(made)
     made.close()
     if pid:
-        qt_actions.wait_until(lambda: not _runs(pid), 30, "the end of the worker")
+        qt_actions.wait_until(lambda: not is_running(pid), 30, "the end of the worker")
     qt_actions.settle()
     assert observers(slicer.mrmlScene) == counted
     assert set(os.listdir(slicer.app.temporaryPath)) == before
@@ -87,14 +88,6 @@ def logic(module: Any) -> Iterator[Any]:
 def _pid(logic: Any) -> int:
     keeper = logic._keeper
     return keeper._process.processId() if keeper is not None and keeper._process is not None else 0
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def _nodes() -> tuple[Any, Any]:
@@ -410,7 +403,7 @@ def test_closing_the_module_in_mid_run_ends_the_worker(logic: Any) -> None:
     pid = _pid(logic)
     logic.close()
     assert run.errors
-    assert not _runs(pid)
+    assert not is_running(pid)
 
 
 def test_the_worker_speaks_this_interpreter(module: Any) -> None:
