@@ -9,7 +9,7 @@ VENV := .venv
 RELEASE := .venv-slicer-5.12
 RELEASE_PINS := slicer-core==5.12.4.0 vtk==9.6.0
 # What Slicer's renderer and Qt need of the system.
-DEBIAN := libegl1 libegl-mesa0 libgl1 libgl1-mesa-dri libxkbcommon0 libfontconfig1 libdbus-1-3 fonts-dejavu-core
+DEBIAN := libegl1 libegl-mesa0 libgl1 libgl1-mesa-dri libglib2.0-0 libx11-6 libxkbcommon0 libfontconfig1 libdbus-1-3 fonts-dejavu-core
 PY := $(VENV)/bin/python
 # pip builds the package in an environment of its own, which is held to the same versions by these variables.
 PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip

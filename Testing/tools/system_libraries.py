@@ -5,7 +5,15 @@ from __future__ import annotations
 import ctypes
 import sys
 
-NEEDED = ("libEGL.so.1", "libGL.so.1", "libxkbcommon.so.0", "libfontconfig.so.1", "libdbus-1.so.3")
+NEEDED = (
+    "libEGL.so.1",
+    "libGL.so.1",
+    "libX11.so.6",
+    "libgthread-2.0.so.0",
+    "libxkbcommon.so.0",
+    "libfontconfig.so.1",
+    "libdbus-1.so.3",
+)
 
 
 def missing() -> list[str]:
