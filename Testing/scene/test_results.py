@@ -390,3 +390,28 @@ def test_a_vertebra_at_the_end_of_the_scan_is_still_cut_off(app: Application) ->
     results = grade_here(read_inputs(image, None, add_segmentation(bodies.volume, bodies.names)))
     assert not results.report.findings[-1].gradable
     assert results.report.findings[2].grade == 2
+
+
+def test_a_second_scene_with_results_keeps_both_studies_apart(app: Application, tmp_path: Path) -> None:
+    first, _ = _show()
+    path = tmp_path / "first.mrb"
+    assert slicer.util.saveScene(str(path))
+    kept = first.report.to_dict()
+    first.image_node.SetName("second")
+    report = _graded()[0]
+    first.update(replace(report, findings=tuple(replace(f, flags=("nan_voxels",)) for f in report.findings)))
+    changed = first.report.to_dict()
+    slicer.util.loadScene(str(path), {"clear": False})
+    here, loaded = sorted(all_results(app.scene), key=lambda one: one.image_node.GetName() != "second")
+    assert here.image_node.GetName() == "second"
+    assert loaded.image_node.GetName() == "demo"
+    assert here.report.to_dict() == changed
+    assert loaded.report.to_dict() == kept
+    for role in ("image_node", "table_node", "chart_node", "segmentation_node", "points_node", "centroids_node"):
+        assert getattr(here, role) is not getattr(loaded, role)
+    assert here.patch_node("L1") is not loaded.patch_node("L1")
+    assert loaded.folder_item
+    assert here.folder_item != loaded.folder_item
+    loaded.remove()
+    assert here.table_node.GetNumberOfRows() == len(LEVELS)
+    assert here.folder_item
