@@ -13,10 +13,13 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from VertebralGradingLib.errors import MethodError
 from VertebralGradingLib.models.cards import WeightFile, unique_keys
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 DTYPE_BYTES = {
     **dict.fromkeys(("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3"), 1),
@@ -24,6 +27,8 @@ DTYPE_BYTES = {
     **dict.fromkeys(("U32", "I32", "F32"), 4),
     **dict.fromkeys(("U64", "I64", "F64"), 8),
 }
+_NUMPY = {"BOOL": "?", "U8": "u1", "I8": "i1", "U16": "u2", "I16": "i2", "U32": "u4", "I32": "i4", "U64": "u8",
+          "I64": "i8", "F16": "f2", "F32": "f4", "F64": "f8"}  # fmt: skip
 MAX_HEADER_BYTES = 10_000_000
 _CHUNK = 1 << 20
 _AGAIN = "Import the model again, or reinstall VertebralGrading if it came with it."
@@ -133,6 +138,29 @@ def read_header(path: Path) -> dict[str, Tensor]:
     if place != size or not tensors:
         raise _wrong(path, "its arrays do not fill it")
     return tensors
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Arrays of a safetensors file by name, floats of 16 bit as float32; verify the model first.
+
+    Raises:
+        MethodError: the file cannot be read, is no safetensors file, or holds a type that numpy has not.
+    """
+    import numpy as np
+
+    tensors = read_header(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise MethodError(f"The model's file {path.name} cannot be read.", _AGAIN) from error
+    arrays = {}
+    for name, tensor in tensors.items():
+        if tensor.dtype not in _NUMPY:
+            raise _wrong(path, f"an array has the type {tensor.dtype}")
+        kind = np.dtype(_NUMPY[tensor.dtype]).newbyteorder("<")
+        array = np.frombuffer(content[tensor.begin : tensor.end], kind).reshape(tensor.shape)
+        arrays[name] = array.astype(np.float32 if tensor.dtype == "F16" else kind.newbyteorder("="))
+    return arrays
 
 
 def _tensor(path: Path, item: Any, start: int) -> Tensor:

@@ -54,7 +54,9 @@ class PhantomDataset:
     """Endless batches from a pool; batch ``n`` depends on the pool, the options, the seed and ``n`` alone.
 
     A batch is a dict: ``image`` (B, 1, R, C) or (B, 1, R, C, D) float32 HU, ``voi`` the Gaussian at the clicked place,
-    ``mask`` the body of interest, ``bodies`` VerSe labels of all bodies, ``grade`` (B,), ``loss`` (B, 3) anterior,
+    ``mask`` the body of interest, ``bodies`` VerSe labels of all bodies, ``vertebrae`` of whole vertebrae, ``tissue``
+    (:data:`soft.TISSUES`), ``depth`` mm inside the nearest body, ``outside`` what the scan does not cover (all of the
+    image's shape), ``label`` (B,) the VerSe label of the body of interest, ``grade`` (B,), ``loss`` (B, 3) anterior,
     middle, posterior, ``graded_loss`` (B,), ``position`` (B,) on the axis of levels, ``mimic`` (B,) whether it has one,
     ``up`` (B, 3) the body's own axis in rows, columns, depth, and with ``healed`` the ``healed`` image and its
     ``healed_mask``.
@@ -118,7 +120,9 @@ class PhantomDataset:
             device=image.device,
         )
         out = self._truth(chosen, seeds)
-        out["image"], out["bodies"] = _channel(image), _channel(maps["body"])
+        out["image"], out["label"] = _channel(image), labels
+        names = {"bodies": "body", "vertebrae": "vertebra", "tissue": "tissue", "depth": "depth", "outside": "outside"}
+        out |= {name: _channel(maps[key]) for name, key in names.items()}
         out["mask"] = _channel((maps["body"] == labels[:, None, None, None]).to(torch.uint8))
         out["voi"] = voi(o.shape).to(image.device).expand(len(chosen), *out["image"].shape[1:])
         out["up"] = torch.stack([_up(one, level, p) for one, (_, level), p in zip(ready, chosen, poses, strict=True)])

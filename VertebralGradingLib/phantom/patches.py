@@ -15,7 +15,7 @@ from VertebralGradingLib.curve import axes_from
 from VertebralGradingLib.phantom.alignment import rotation
 from VertebralGradingLib.phantom.body import endplates
 from VertebralGradingLib.phantom.columns import View
-from VertebralGradingLib.phantom.draw import Drawer
+from VertebralGradingLib.phantom.drawer import Drawer
 from VertebralGradingLib.phantom.field import Field
 from VertebralGradingLib.phantom.imaging import AIR_HU, TOP_HU, Scanner, white
 from VertebralGradingLib.phantom.parameters import SpineParameters
@@ -77,9 +77,9 @@ def pose(
     axes = frame[:3, :3] @ turn
     axes = axes_from(axes[:, 2], axes[:, 1])
     cut = [0, 0, 0, 0]
-    for side, (probability, reach) in enumerate(((0.10, 42), (0.10, 42), (0.12, 40), (0.15, 38))):
+    for side, (probability, reach) in enumerate(((0.10, 0.33), (0.10, 0.33), (0.12, 0.31), (0.15, 0.30))):
         if draw.chance(probability * amount):
-            cut[side] = int(draw.rng.integers(1, reach))
+            cut[side] = int(draw.rng.integers(1, int(reach * shape[side // 2])))
     return Pose(rigid_grid(center, axes, shape, 1.0), (cut[0], cut[1], cut[2], cut[3]))
 
 
@@ -89,13 +89,16 @@ def scan(
     """Scan every spine of a field on its own pose.
 
     Returns:
-        (B, R, C, D) float32 HU, and ``body`` (VerSe labels of bodies), ``vertebra``, ``tissue`` of the same shape.
+        (B, R, C, D) float32 HU, and ``body`` (VerSe labels of bodies), ``vertebra``, ``tissue``, ``depth`` (mm inside
+        the nearest body) and ``outside`` (bool, what the scan does not cover) of the same shape.
     """
     shape = poses[0].grid.shape
     values = field(_points(poses, field.device), torch.tensor([scanner.blur_mm for scanner in scanners]))
     hu = values.hu.reshape(len(poses), *shape).float()
-    maps = {"body": values.body, "vertebra": values.vertebra, "tissue": values.tissue}
+    maps = {"body": values.body, "vertebra": values.vertebra, "tissue": values.tissue, "depth": values.depth}
     maps = {name: value.reshape(len(poses), *shape) for name, value in maps.items()} if labels else {}
+    if labels:
+        maps["outside"] = outside(poses, field.device).expand(len(poses), *shape)
     metal = (values.tissue == TISSUES.index("metal")).reshape(len(poses), *shape)
     return image(hu, metal, poses, scanners), maps
 
@@ -140,11 +143,16 @@ def image(hu: Tensor, metal: Tensor, poses: list[Pose], scanners: list[Scanner])
     hu = hu + each("noise_hu") * grain
     hu = hu + each("streak_hu") * (lines * envelope.clamp_max(1.5) + 0.5 * waves) * (hu > -500)
     hu = ((hu + 1000.0) * each("scale") - 1000.0 + each("shift_hu")).clamp(AIR_HU, TOP_HU)
-    cut = torch.tensor([p.cut for p in poses], device=hu.device)[:, :, None, None, None]
-    r = torch.arange(rows, device=hu.device)[:, None, None]
-    c = torch.arange(columns, device=hu.device)[None, :, None]
-    outside = (r < cut[:, 0]) | (r >= rows - cut[:, 1]) | (c < cut[:, 2]) | (c >= columns - cut[:, 3])
-    return torch.where(outside, torch.full_like(hu, AIR_HU), hu)
+    return torch.where(outside(poses, hu.device), torch.full_like(hu, AIR_HU), hu)
+
+
+def outside(poses: list[Pose], device: torch.device) -> Tensor:
+    """(B, R, C, 1) bool: samples of poses of one shape that the scan does not cover."""
+    rows, columns, _ = poses[0].grid.shape
+    cut = torch.tensor([p.cut for p in poses], device=device)[:, :, None, None, None]
+    r = torch.arange(rows, device=device)[:, None, None]
+    c = torch.arange(columns, device=device)[None, :, None]
+    return (r < cut[:, 0]) | (r >= rows - cut[:, 1]) | (c < cut[:, 2]) | (c >= columns - cut[:, 3])
 
 
 def filtered(x: Tensor, axis: int, transfer: Callable[[Tensor], Tensor]) -> Tensor:

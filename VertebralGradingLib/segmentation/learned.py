@@ -1,0 +1,191 @@
+"""The vertebral body from CT and a centroid by the learned network; torch is loaded when the network is.
+
+The network sees a straightened block around the centroid, then a second one around what it found, in the frame of the
+endplates it found, together with its mirror image. How far its answers spread, and how soft its edges are, tell how
+uncertain they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from VertebralGradingLib.errors import MethodError
+from VertebralGradingLib.models.registry import Model, find_model
+from VertebralGradingLib.models.weights import read_arrays
+from VertebralGradingLib.reformation import rigid_grid
+from VertebralGradingLib.sampling import sample
+from VertebralGradingLib.segmentation.body import SHAPE, STEP_MM, BodyMask, body_grid
+from VertebralGradingLib.segmentation.classical import LOW_CONFIDENCE
+from VertebralGradingLib.volume import Volume
+
+MODEL = "body-segmentation"
+FILE = "network.safetensors"
+_NEAR_MM = 9.0
+"""A found piece counts when it comes this near to the block's centre."""
+_EMPTY_ML = 1.5
+_RAMP_SD_MM = 0.29
+"""Spread of an edge that the network is sure of: its target rises over one sample of 1 mm (1 / sqrt(12))."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """From what the network shows to the standard deviation of an endplate's place (mm), fitted on phantoms.
+
+    Attributes:
+        base_mm: what is left where nothing is uncertain.
+        per_spread: for each mm of spread of the answers.
+        per_softness: for each mm of softness of the edges.
+    """
+
+    base_mm: float = 0.25
+    per_spread: float = 1.0
+    per_softness: float = 0.5
+
+
+class NetworkFinder:
+    """Finds bodies with a network.
+
+    Args:
+        network: from HU (B, 1, 72, 72, 72) to logits; first channel the body.
+        device: where it runs.
+        calibration: of the uncertainty.
+    """
+
+    def __init__(self, network: Any, device: str = "cpu", calibration: Calibration | None = None) -> None:
+        self.network, self.device = network, device
+        self.calibration = calibration or Calibration()
+
+    @classmethod
+    def load(cls, device: str = "cpu", model: Model | None = None) -> NetworkFinder:
+        """The installed model, verified.
+
+        Raises:
+            MethodError: it is not installed, is damaged, does not fit this program, or there is no torch.
+        """
+        model = model or find_model(MODEL)
+        card = model.verify()
+        try:
+            import torch
+
+            from VertebralGradingLib.segmentation.network import BodyNetwork, NetworkConfig
+        except ImportError as error:
+            raise MethodError("The network needs PyTorch.", "Install PyTorch, or go on without the network.") from error
+        try:
+            network = BodyNetwork(NetworkConfig.from_dict(card.config["network"]))
+            arrays = read_arrays(model.path(FILE))
+            network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+            calibration = Calibration(**card.config.get("calibration", {}))
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise MethodError(
+                f"The model {model.name} does not fit this program.", "Import another version."
+            ) from error
+        network.eval().requires_grad_(False).to(device)
+        network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        return cls(network, device, calibration)
+
+    def __call__(
+        self,
+        ct: Volume,
+        center: NDArray[np.float64],
+        axes: NDArray[np.float64],
+        spacing_up: float | None = None,
+        spacing_down: float | None = None,
+    ) -> BodyMask:
+        """Find the body around a centroid; arguments as :func:`classical.find_body_classical`."""
+        from VertebralGradingLib.sheets import own_frame
+
+        first = self._body(ct, center, axes, mirrored=False)[0]
+        if first.volume_mm3 < 1000 * _EMPTY_ML:
+            return replace(first, confidence=0.0, edge_sd_mm=3.0, flags=("low_confidence_mask",))
+        place, frame = first.centroid(), own_frame(first)[0].axes
+        body, softness = self._body(ct, place, frame, mirrored=True)
+        affine = first.grid.affine
+        assert affine is not None  # body blocks are rigid
+        before = sample(Volume(first.occupancy, affine), body.grid.points(), fill=0.0)
+        both = 2.0 * float(np.minimum(before, body.occupancy).sum())
+        agreement = both / max(float(before.sum() + body.occupancy.sum()), 1e-6)
+        area = max(float(body.occupancy.max(0).sum()), 1.0)
+        spread = (1.0 - agreement) * body.volume_mm3 / area / 2.0  # of one endplate (mm), if it were all there
+        c = self.calibration
+        edge_sd = float(np.hypot(c.base_mm, c.per_spread * spread) + c.per_softness * max(softness - _RAMP_SD_MM, 0.0))
+        moved = float(np.linalg.norm(body.centroid() - center))
+        confidence = _confidence(agreement, softness, moved, body.volume_mm3)
+        flags = ("low_confidence_mask",) if confidence < LOW_CONFIDENCE else ()
+        return replace(body, confidence=confidence, edge_sd_mm=edge_sd, flags=flags)
+
+    def _body(
+        self, ct: Volume, center: NDArray[np.float64], axes: NDArray[np.float64], mirrored: bool
+    ) -> tuple[BodyMask, float]:
+        """Body and softness of its endplates (mm) as seen in one block, or in it and its mirror image."""
+        import torch
+
+        from VertebralGradingLib.segmentation.network import EDGE
+
+        hu = sample(ct, rigid_grid(center, axes, (EDGE,) * 3, 1.0).points())
+        blocks = np.stack([hu, hu[..., ::-1]]) if mirrored else hu[None]
+        with torch.inference_mode():
+            x = torch.from_numpy(np.ascontiguousarray(blocks[:, None], dtype=np.float32)).to(self.device)
+            found = self.network(x)[:, 0].float().sigmoid().cpu().numpy()
+        share = found[0] if not mirrored else (found[0] + found[1][..., ::-1]) / 2.0
+        share = _central_piece(share)
+        return BodyMask(_to_block(share), body_grid(center, axes), axes, "network"), _softness(share)
+
+
+def _central_piece(share: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The largest piece near the middle, without what touches it not."""
+    from scipy.ndimage import binary_dilation, label
+
+    pieces, count = label(share >= 0.5)
+    if not count:
+        return np.zeros_like(share)
+    middle = [(size - 1) / 2 for size in share.shape]
+    near = np.ogrid[tuple(slice(0, size) for size in share.shape)]
+    ball = sum((axis - m) ** 2 for axis, m in zip(near, middle, strict=True)) <= _NEAR_MM**2
+    sizes = np.bincount(pieces[ball], minlength=count + 1)
+    sizes[0] = 0
+    if not sizes.any():
+        return np.zeros_like(share)
+    chosen = binary_dilation(pieces == sizes.argmax(), iterations=2)
+    return np.where(chosen, share, 0.0).astype(np.float32)
+
+
+def _to_block(share: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(R, C, D) at 1 mm on the samples of a body block with the same middle."""
+    edge = share.shape[0]
+    row = (np.arange(SHAPE[0]) - (SHAPE[0] - 1) / 2) * STEP_MM[0] + (edge - 1) / 2
+    low = np.clip(np.floor(row).astype(int), 0, edge - 2)
+    part = (row - low).astype(np.float32)[:, None, None]
+    trim = [(edge - size) // 2 for size in SHAPE[1:]]
+    inner = share[:, trim[0] : trim[0] + SHAPE[1], trim[1] : trim[1] + SHAPE[2]]
+    return np.asarray(inner[low] * (1 - part) + inner[low + 1] * part, dtype=np.float32)
+
+
+def _softness(share: NDArray[np.float32]) -> float:
+    """Median over columns of the spread (mm) of where the endplates lie, read as a distribution over samples."""
+    middle = share >= 0.5
+    columns = middle.sum(0) >= 8
+    if not columns.any():
+        return 3.0
+    profile = share[:, columns]
+    center = (np.arange(len(share))[:, None] * profile).sum(0) / profile.sum(0)
+    row = np.arange(len(share), dtype=np.float32)[:, None]
+    spreads = []
+    for half in (row < center, row >= center):
+        steps = np.abs(np.diff(np.where(half, profile, profile.max(0)), axis=0))
+        total = np.maximum(steps.sum(0), 1e-6)
+        place = (row[:-1] * steps).sum(0) / total
+        spreads.append(np.sqrt(np.maximum(((row[:-1] - place) ** 2 * steps).sum(0) / total, 0.0)))
+    return float(np.median(np.concatenate(spreads)))
+
+
+def _confidence(agreement: float, softness: float, moved_mm: float, volume_mm3: float) -> float:
+    """How sure the network is that this is the body, 0..1."""
+    same = np.clip((agreement - 0.75) / 0.15, 0, 1)
+    sharp = np.clip((2.2 - softness) / 1.0, 0, 1)
+    near = np.clip((14.0 - moved_mm) / 6.0, 0, 1)
+    large = np.clip((volume_mm3 / 1000.0 - _EMPTY_ML) / 2.0, 0, 1)
+    return float(same * sharp * near * large)

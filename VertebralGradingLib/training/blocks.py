@@ -1,0 +1,199 @@
+"""Straightened blocks with targets for the body network: rendered in shards, kept on disk and on the device.
+
+A block is stored as int16 HU, uint8 share of the body of interest (255 all of it) and uint8 class (:data:`CLASSES`).
+Shards depend on their plan and number alone, so that filling can be spread over processes and gone on with later.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn import functional
+
+from VertebralGradingLib.errors import InputError, OutputError
+from VertebralGradingLib.phantom.dataset import DatasetOptions, PhantomDataset
+from VertebralGradingLib.phantom.plans import plan
+from VertebralGradingLib.phantom.pool import PoolSpine, draw_pool
+from VertebralGradingLib.phantom.soft import TISSUES
+from VertebralGradingLib.phantom.subjects import make_subject
+from VertebralGradingLib.segmentation.network import EDGE
+from VertebralGradingLib.training.checkpoints import write_tensors
+
+CLASSES = ("other", "vertebra", "neighbour", "disc", "unseen")
+"""What a sample belongs to: vertebra of interest, body of another one, disc, or outside of what the scan covers."""
+_FREE = ("uniform", "hard")
+
+
+@dataclass(frozen=True)
+class BlockPlan:
+    """What a set of blocks holds.
+
+    Attributes:
+        seed: fixes everything.
+        shards: files.
+        spines: of each shard.
+        blocks: of each shard.
+        edge: samples along each edge.
+        preset: "uniform", "hard", or a published preset, whose train split is drawn.
+        appearance, jitter, features: see :class:`dataset.DatasetOptions`; ``features`` 0 leaves out mimics. For
+            ablations.
+    """
+
+    seed: int = 0
+    shards: int = 40
+    spines: int = 5
+    blocks: int = 50
+    edge: int = EDGE
+    preset: str = "uniform"
+    appearance: float = 1.0
+    jitter: float = 1.0
+    features: float = 1.0
+
+
+def fill(
+    plan_: BlockPlan,
+    folder: str | Path,
+    workers: int = 1,
+    device: str = "cpu",
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Render the shards that are missing.
+
+    Args:
+        plan_: what to render.
+        folder: where to; a folder of another plan is refused.
+        workers: processes; an accelerator is used by one.
+        device: where to render.
+        progress: called with (shards done, all shards).
+
+    Raises:
+        InputError: the folder holds blocks of another plan.
+        OutputError: it cannot be written.
+    """
+    folder = Path(folder)
+    content = json.loads(json.dumps(asdict(plan_)))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        card = folder / "plan.json"
+        if card.exists() and json.loads(card.read_text(encoding="utf-8")) != content:
+            raise InputError("The folder holds blocks of another plan.", "Choose another folder.")
+        card.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        missing = [n for n in range(plan_.shards) if not _path(folder, n).exists()]
+        done = plan_.shards - len(missing)
+        if workers <= 1 or device != "cpu":
+            for number in missing:
+                render_shard(plan_, number, folder, device)
+                done += 1
+                if progress is not None:
+                    progress(done, plan_.shards)
+            return
+        with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            jobs = [pool.submit(render_shard, plan_, number, folder, device) for number in missing]
+            for job in as_completed(jobs):
+                job.result()
+                done += 1
+                if progress is not None:
+                    progress(done, plan_.shards)
+    except OSError as error:
+        raise OutputError("The blocks cannot be written.", "Check free space and permissions.") from error
+
+
+def render_shard(plan_: BlockPlan, number: int, folder: Path, device: str = "cpu") -> None:
+    """Render one shard and write it, whole or not at all."""
+    own = int(np.random.SeedSequence([plan_.seed, number]).generate_state(1)[0])
+    pool = _spines(plan_, number, own)
+    thick = 0.85 if plan_.preset == "hard" else 0.35
+    options = DatasetOptions(
+        (plan_.edge,) * 3, batch=8 if device == "cpu" else 16, appearance=plan_.appearance, jitter=plan_.jitter,
+        thick=thick,
+    )  # fmt: skip
+    data = PhantomDataset(pool, own, options, device)
+    parts: list[dict[str, Tensor]] = []
+    for batch in range(-(-plan_.blocks // options.batch)):
+        rendered = data.batch(batch)
+        parts.append({name: value[:, 0].cpu() for name, value in targets(rendered).items()})
+    content = {name: torch.cat([part[name] for part in parts])[: plan_.blocks] for name in parts[0]}
+    path = _path(folder, number)
+    write_tensors(path.with_suffix(".new"), content)
+    path.with_suffix(".new").replace(path)
+
+
+def _spines(plan_: BlockPlan, number: int, seed: int) -> list[PoolSpine]:
+    if plan_.preset in _FREE:
+        return draw_pool(plan_.spines, seed, mimic_rate=plan_.features * (3.0 if plan_.preset == "hard" else 1.0))
+    subjects = [one for one in plan(plan_.preset, 0, plan_.seed) if one.split == "train"]
+    made = []
+    for k in range(plan_.spines):
+        place = (number * plan_.spines + k) % len(subjects)
+        subject = make_subject(subjects[place], int(np.random.SeedSequence([seed, k]).generate_state(1)[0]))
+        truths = {level: true for level, true in subject.truths.items() if true.graded > 0}
+        made.append(PoolSpine(subject.spine, truths, subject.mimics))
+    return made
+
+
+def targets(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What is stored of a rendered batch: ``image`` int16, ``share`` and ``kind`` uint8, all (B, 1, R, C, D)."""
+    label = batch["label"].reshape(-1, 1, 1, 1, 1)
+    bodies, vertebrae = batch["bodies"], batch["vertebrae"]
+    mine = bodies == label
+    # the share falls off within half a sample; the edge of the body of interest is where none other is nearer
+    near = functional.max_pool3d(mine.half().float(), 3, 1, 1) > 0
+    share = (batch["depth"] + 0.5).clamp(0, 1) * (near & ((bodies == 0) | mine))
+    kind = torch.zeros_like(bodies)
+    kind[batch["tissue"] == TISSUES.index("disc")] = CLASSES.index("disc")
+    kind[(bodies != 0) & ~mine] = CLASSES.index("neighbour")
+    kind[vertebrae == label] = CLASSES.index("vertebra")
+    kind[batch["outside"]] = CLASSES.index("unseen")
+    share = share * ~batch["outside"]
+    return {
+        "image": batch["image"].round().clamp(-1024, 3071).to(torch.int16),
+        "share": (255 * share).round().to(torch.uint8),
+        "kind": kind.to(torch.uint8),
+    }
+
+
+class Blocks:
+    """Blocks in memory, on the device.
+
+    Args:
+        folder: filled by :func:`fill`.
+        device: where they are kept.
+        shards: how many to load at most.
+
+    Raises:
+        InputError: the folder holds none.
+    """
+
+    def __init__(self, folder: str | Path, device: str = "cpu", shards: int | None = None) -> None:
+        files = sorted(Path(folder).glob("blocks-*.safetensors"))[:shards]
+        if not files:
+            raise InputError("The folder holds no blocks.", "Fill it first.")
+        parts = [load_file(file, device=device) for file in files]
+        self.image, self.share, self.kind = (
+            torch.cat([part[name] for part in parts]) for name in ("image", "share", "kind")
+        )
+
+    def __len__(self) -> int:
+        """Number of blocks."""
+        return len(self.image)
+
+    def get(self, chosen: Sequence[int]) -> dict[str, Tensor]:
+        """``image`` (HU), ``share`` 0..1 and ``kind``, (B, 1, R, C, D)."""
+        index = torch.as_tensor(chosen, device=self.image.device)
+        return {
+            "image": self.image[index][:, None].float(),
+            "share": self.share[index][:, None].float() / 255.0,
+            "kind": self.kind[index][:, None],
+        }
+
+
+def _path(folder: Path, number: int) -> Path:
+    return folder / f"blocks-{number:04d}.safetensors"

@@ -1,0 +1,182 @@
+"""Training of the body network on blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from VertebralGradingLib.errors import InputError
+from VertebralGradingLib.segmentation.network import OUTPUTS, BodyNetwork, NetworkConfig
+from VertebralGradingLib.training.augment import augment
+from VertebralGradingLib.training.blocks import CLASSES, BlockPlan, Blocks, fill
+from VertebralGradingLib.training.loop import LoopConfig, fit
+from VertebralGradingLib.training.pictures import outlined, tile, windowed
+
+_WEIGHTS = {"body": 1.0, "vertebra": 0.5, "neighbours": 0.4, "disc": 0.3}
+_UNSEEN = 0.1
+_SHOWN = 6
+
+
+@dataclass(frozen=True)
+class SegmentationConfig:
+    """One configuration of the system.
+
+    Attributes:
+        network: its layout.
+        blocks: what it is trained on.
+        loop: how.
+        batch: blocks of a step.
+        seed: of weights and batches.
+    """
+
+    network: NetworkConfig
+    blocks: BlockPlan
+    loop: LoopConfig
+    batch: int = 4
+    seed: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+
+CONFIGS = {
+    "default": SegmentationConfig(
+        NetworkConfig((24, 48, 96)), BlockPlan(shards=160), LoopConfig(12000, 2e-3, 300, decay=0.999), batch=16
+    ),
+    "small": SegmentationConfig(
+        NetworkConfig((16, 32, 64)), BlockPlan(shards=40), LoopConfig(3600, 2e-3, 100, decay=0.995), batch=4
+    ),
+    "tiny": SegmentationConfig(
+        NetworkConfig((8, 16), groups=4),
+        BlockPlan(shards=1, spines=1, blocks=4, edge=40),
+        LoopConfig(6, 2e-3, 2, log_every=2, snapshots=1, samples=1),
+        batch=2,
+    ),
+}
+"""``default`` is for an accelerator, ``small`` for two cores and two hours, ``tiny`` for tests."""
+
+
+@dataclass(eq=False)
+class SegmentationTask:
+    """Batches and loss (:class:`loop.Task`)."""
+
+    blocks: Blocks
+    batch_size: int
+    seed: int
+    memory_format: torch.memory_format = field(default=torch.channels_last_3d)
+
+    def batch(self, step: int) -> dict[str, Tensor]:
+        """Blocks drawn at random, each at most once in a batch, and changed."""
+        rng = np.random.default_rng([self.seed, step, 91])
+        chosen = rng.choice(len(self.blocks), min(self.batch_size, len(self.blocks)), replace=False)
+        return augment(self.blocks.get(chosen.tolist()), rng)
+
+    def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Cross entropy and soft Dice of every output; the body's edge is a share, so that it lies between samples."""
+        logits = model(batch["image"].contiguous(memory_format=self.memory_format)).float()
+        return segmentation_loss(logits, batch["share"], batch["kind"])
+
+    @torch.no_grad()
+    def picture(self, model: nn.Module) -> NDArray[np.uint8]:
+        """Mid-sagittal and mid-coronal planes, truth in green, found in red."""
+        batch = self.blocks.get(list(range(min(_SHOWN, len(self.blocks)))))
+        found = model(batch["image"])[:, 0].float().sigmoid().cpu().numpy() >= 0.5
+        image, truth = batch["image"][:, 0].cpu().numpy(), batch["share"][:, 0].cpu().numpy() >= 0.5
+        middle = image.shape[-1] // 2
+        rows = []
+        for cut in (np.s_[:, :, middle], np.s_[:, middle, :]):
+            grey = [windowed(one[cut]) for one in image]
+            rows += [grey, [outlined(outlined(g, t[cut], (0, 220, 0)), f[cut], (255, 60, 60))
+                            for g, t, f in zip(grey, truth, found, strict=True)]]  # fmt: skip
+        return tile(rows)
+
+
+def segmentation_loss(logits: Tensor, share: Tensor, kind: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """Weighted sum over outputs of cross entropy and soft Dice.
+
+    Args:
+        logits: (B, 4, ...).
+        share: (B, 1, ...) share of the body of interest, 0..1.
+        kind: (B, 1, ...) index into :data:`blocks.CLASSES`.
+    """
+    seen = 1.0 - (1.0 - _UNSEEN) * (kind == CLASSES.index("unseen")).float()
+    truth = {
+        "body": share,
+        "vertebra": torch.maximum((kind == CLASSES.index("vertebra")).float(), share),
+        "neighbours": (kind == CLASSES.index("neighbour")).float(),
+        "disc": (kind == CLASSES.index("disc")).float(),
+    }
+    total, parts = logits.new_zeros(()), {}
+    for n, name in enumerate(OUTPUTS):
+        one, target = logits[:, n : n + 1], truth[name]
+        entropy = functional.binary_cross_entropy_with_logits(one, target, reduction="none")
+        if name == "body":
+            entropy = entropy * (1.0 + 3.0 * functional.max_pool3d((target * (1 - target) > 0.01).float(), 3, 1, 1))
+        entropy = (entropy * seen).mean()
+        overlap = soft_dice_loss(one.sigmoid() * seen, target * seen)
+        parts[f"{name}_dice"] = 1.0 - overlap
+        total = total + _WEIGHTS[name] * (2.0 * entropy + overlap)
+    return total, parts
+
+
+def soft_dice_loss(found: Tensor, truth: Tensor, smooth: float = 1.0) -> Tensor:
+    """1 - Dice of each item, averaged: monai's DiceLoss(squared_pred=True, smooth_nr=smooth, smooth_dr=smooth)."""
+    axes = tuple(range(1, found.dim()))
+    both = (found * truth).sum(axes)
+    either = (found * found).sum(axes) + (truth * truth).sum(axes)
+    return (1.0 - (2.0 * both + smooth) / (either + smooth)).mean()
+
+
+def train_segmentation(
+    config: SegmentationConfig,
+    out: str | Path,
+    device: str = "cpu",
+    workers: int = 1,
+    limit_seconds: float | None = None,
+    blocks: str | Path | None = None,
+    progress: Callable[[str, int, int, dict[str, float]], None] | None = None,
+) -> BodyNetwork:
+    """Fill the blocks where they are missing, train, and leave averaged weights in ``out/average.safetensors``.
+
+    Args:
+        config: what and how.
+        out: folder of the run; an unfinished run there is gone on with.
+        device: where to render and train.
+        workers: processes that render, on the CPU.
+        limit_seconds: of training in this call.
+        blocks: folder of the blocks; ``out/blocks`` by default.
+        progress: called with (what is done, done, total, row of the curve).
+
+    Raises:
+        InputError: folders that belong to another configuration.
+        MethodError: the loss is not finite.
+        OutputError: nothing can be written.
+    """
+    folder = Path(blocks) if blocks is not None else Path(out) / "blocks"
+
+    def filled(done: int, total: int) -> None:
+        if progress is not None:
+            progress("rendering", done, total, {})
+
+    def trained(step: int, steps: int, row: dict[str, float]) -> None:
+        if progress is not None:
+            progress("training", step, steps, row)
+
+    fill(config.blocks, folder, workers, device, filled)
+    torch.manual_seed(config.seed)
+    model = BodyNetwork(config.network)
+    task = SegmentationTask(Blocks(folder, device), config.batch, config.seed)
+    if config.blocks.edge % 2 ** len(config.network.channels):
+        raise InputError("The blocks' edge does not fit the network.", "Choose another edge or fewer channels.")
+    average, _ = fit(model, task, config.loop, out, device, config.to_dict(), limit_seconds, trained)
+    assert isinstance(average, BodyNetwork)
+    return average
