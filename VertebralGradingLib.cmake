@@ -13,12 +13,19 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/backend/session.py
   VertebralGradingLib/backend/temporary.py
   VertebralGradingLib/bodies.py
-  VertebralGradingLib/cli.py
+  VertebralGradingLib/cli/__init__.py
+  VertebralGradingLib/cli/__main__.py
+  VertebralGradingLib/cli/console.py
+  VertebralGradingLib/cli/models.py
+  VertebralGradingLib/cli/studio.py
   VertebralGradingLib/curve.py
   VertebralGradingLib/defects.py
   VertebralGradingLib/demo.py
   VertebralGradingLib/density.py
   VertebralGradingLib/errors.py
+  VertebralGradingLib/evaluation/__init__.py
+  VertebralGradingLib/evaluation/bodies.py
+  VertebralGradingLib/evaluation/statistics.py
   VertebralGradingLib/files.py
   VertebralGradingLib/findings.py
   VertebralGradingLib/genant.py
@@ -52,10 +59,13 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/phantom/arch.py
   VertebralGradingLib/phantom/body.py
   VertebralGradingLib/phantom/bone.py
+  VertebralGradingLib/phantom/bones.py
   VertebralGradingLib/phantom/columns.py
   VertebralGradingLib/phantom/command.py
   VertebralGradingLib/phantom/dataset.py
+  VertebralGradingLib/phantom/details.py
   VertebralGradingLib/phantom/draw.py
+  VertebralGradingLib/phantom/drawer.py
   VertebralGradingLib/phantom/field.py
   VertebralGradingLib/phantom/folders.py
   VertebralGradingLib/phantom/fracture.py
@@ -64,7 +74,9 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/phantom/mimics.py
   VertebralGradingLib/phantom/parameters.py
   VertebralGradingLib/phantom/patches.py
+  VertebralGradingLib/phantom/place.py
   VertebralGradingLib/phantom/plans.py
+  VertebralGradingLib/phantom/points.py
   VertebralGradingLib/phantom/pool.py
   VertebralGradingLib/phantom/realism.py
   VertebralGradingLib/phantom/soft.py
@@ -72,6 +84,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/phantom/tables.py
   VertebralGradingLib/phantom/texture.py
   VertebralGradingLib/phantom/truth.py
+  VertebralGradingLib/phantom/vertebra.py
   VertebralGradingLib/phantom/volumes.py
   VertebralGradingLib/pictures.py
   VertebralGradingLib/pipeline.py
@@ -117,13 +130,26 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/segmentation/body.py
   VertebralGradingLib/segmentation/classical.py
   VertebralGradingLib/segmentation/edges.py
+  VertebralGradingLib/segmentation/finders.py
   VertebralGradingLib/segmentation/labels.py
+  VertebralGradingLib/segmentation/learned.py
+  VertebralGradingLib/segmentation/network.py
   VertebralGradingLib/segmentation/separate.py
   VertebralGradingLib/segmentation/size.py
   VertebralGradingLib/segmentation/surfaces.py
   VertebralGradingLib/sheets.py
   VertebralGradingLib/spine.py
   VertebralGradingLib/study.py
+  VertebralGradingLib/training/__init__.py
+  VertebralGradingLib/training/__main__.py
+  VertebralGradingLib/training/augment.py
+  VertebralGradingLib/training/average.py
+  VertebralGradingLib/training/blocks.py
+  VertebralGradingLib/training/checkpoints.py
+  VertebralGradingLib/training/folders.py
+  VertebralGradingLib/training/loop.py
+  VertebralGradingLib/training/pictures.py
+  VertebralGradingLib/training/segmentation.py
   VertebralGradingLib/volume.py
   )
 set(VertebralGradingLib_RESOURCES

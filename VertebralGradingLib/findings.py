@@ -36,6 +36,7 @@ FLAG_TEXT: dict[str, str] = {
     "focal_endplate_defect": "focal endplate defect, such as a Schmorl node",
     "low_confidence_mask": "the body's edges are uncertain",
     "mask_found": "body found on CT without a given mask",
+    "network_unavailable": "body found by the classical search, because the body network is not available",
     "reference_weak": "few unfractured neighbours to compare with",
     "methods_disagree": "methods differ by a grade or more",
     "nan_voxels": "the volume had voxels without a value",

@@ -28,6 +28,10 @@ _WINDOW = {"anterior": (-0.02, 0.10), "middle": (-0.08, 0.08), "posterior": (-0.
 MIN_HEIGHT_MM = 0.5
 _MIN_COLUMNS = 8
 _MIN_DEPTH_MM = 8.0
+_MIN_WINDOW_MM = 1.0
+_FIT_PLACES = 41
+_WALL_ROWS = 25
+_WALL_SLOPE = 1.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +93,7 @@ def measure(body: BodyMask, slice_mm: float = 1.0) -> Measurement:
         MaskError: the body is too small or too ragged to have six points.
     """
     body, sheets = own_frame(body)
-    middle, width = _lateral_extent(sheets)
+    middle, width = _lateral_extent(body, sheets)
     points, front, back = _six_points(body, sheets, middle, SLAB_MM)
     heights = _heights(points, sheets)
     thirds = {}
@@ -122,37 +126,61 @@ def _heights(points: NDArray[np.float64], sheets: Sheets) -> NDArray[np.float64]
         ) from error
 
 
-def _lateral_extent(sheets: Sheets) -> tuple[float, float]:
-    """Middle (mm to the left of the block's centre) and width (mm) of the cross-section around its centre."""
+def _lateral_extent(body: BodyMask, sheets: Sheets) -> tuple[float, float]:
+    """Middle (mm to the left of the block's centre) and width (mm) of the cross-section at mid-height."""
     height = np.where(sheets.valid, sheets.top - sheets.bottom, 0.0)
     if not sheets.valid.any():
         raise MaskError("A body mask is empty.", "Check the mask or place the centroid again.")
     solid = height > 0.5 * np.median(height[sheets.valid])
     ahead = (solid.sum(1) * AHEAD_MM).sum() / max(solid.sum(), 1)
     band = np.abs(AHEAD_MM - ahead) <= 6.0
-    share = solid[band].mean(0)
+    middle = np.median((sheets.top + sheets.bottom)[solid]) / 2
+    share = _rows_at(body.occupancy[:, band], middle + np.linspace(-2.0, 2.0, 9)).mean((0, 1))
     inside = np.flatnonzero(share >= 0.5)
     if len(inside) * STEP_MM[2] < _MIN_DEPTH_MM:
         raise MaskError("A body mask is too narrow to be measured.", "Check the mask or place the centroid again.")
-    low, high = LEFT_MM[inside[0]] - STEP_MM[2] / 2, LEFT_MM[inside[-1]] + STEP_MM[2] / 2
-    return float(low + high) / 2, float(high - low)
+    padded = np.concatenate([[0.0], share, [0.0]])
+    low, high = inside[0] + 1, inside[-1] + 1
+    first = low - (padded[low] - 0.5) / max(padded[low] - padded[low - 1], 1e-6)
+    last = high + (padded[high] - 0.5) / max(padded[high] - padded[high + 1], 1e-6)
+    edges = np.array([first, last]) - 1.0
+    left, right = LEFT_MM[0] + edges * STEP_MM[2]
+    return float(left + right) / 2, float(right - left)
+
+
+def _rows_at(occupancy: NDArray[np.float32], height: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Occupancy at heights (mm above the block's centre) between its rows, linearly."""
+    row = np.clip((SHAPE[0] - 1) / 2 - height / STEP_MM[0], 0, SHAPE[0] - 1.001)
+    low = row.astype(int)
+    part = (row - low)[:, None, None]
+    return np.asarray(occupancy[low] * (1 - part) + occupancy[low + 1] * part, dtype=np.float64)
+
+
+def _sides_at(values: NDArray[np.float64], left: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values (..., depth) at places (mm left of the block's centre) between the sheets, linearly; NaN where unknown."""
+    index = np.clip((left - LEFT_MM[0]) / STEP_MM[2], 0, SHAPE[2] - 1.001)
+    low = index.astype(int)
+    part = index - low
+    one, other = values[..., low], values[..., low + 1]
+    between = one + (other - one) * part
+    return np.where(np.isfinite(between), between, np.where(part < 0.5, one, other))
 
 
 def _six_points(
     body: BodyMask, sheets: Sheets, left: float, half_width: float
 ) -> tuple[NDArray[np.float64], float, float]:
     """Six points on the sagittal slab at ``left``; and its front and back wall (mm in front of the block's centre)."""
-    slab = np.abs(LEFT_MM - left) <= half_width
-    if slab.sum() < 2:
-        slab = np.abs(LEFT_MM - left) <= 1.5
-    valid = crossing_region(sheets)[:, slab]
-    share = valid.mean(1)
-    usable = share >= 0.5
+    slab = left + np.linspace(-half_width, half_width, max(round(2 * half_width), 2) + 1)
+    crossing = crossing_region(sheets)
+    edges = {
+        side: _sides_at(np.where(crossing, sheet, np.nan), slab)
+        for side, sheet in (("superior", sheets.top), ("inferior", sheets.bottom))
+    }
+    usable = np.isfinite(edges["superior"]).mean(1) >= 0.5
     if usable.sum() < _MIN_COLUMNS:
         raise MaskError("A body mask is too ragged to be measured.", "Check the mask or place the centroid again.")
     lines = {}
-    for side, sheet in (("superior", sheets.top), ("inferior", sheets.bottom)):
-        values = np.where(valid, sheet[:, slab], np.nan)
+    for side, values in edges.items():
         lines[side] = np.full(SHAPE[1], np.nan)
         lines[side][usable] = np.nanmedian(values[usable], axis=1)
     front, back = _walls(body, lines, slab, usable)
@@ -162,9 +190,9 @@ def _six_points(
     places = {"anterior": front - INSET * depth, "middle": (front + back) / 2, "posterior": back + INSET * depth}
     points = []
     for position in POSITIONS:
-        for side in ("superior", "inferior"):
+        for side, inward in (("superior", -1), ("inferior", 1)):
             low, high = (places[position] + w * depth for w in _reversed(_WINDOW[position]))
-            height = _local_value(lines[side], places[position], low, high)
+            height = _local_value(lines[side], places[position], low, high, inward)
             points.append(sheets.to_ras(places[position], left, height))
     return np.array(points), front, back
 
@@ -175,16 +203,14 @@ def _reversed(window: tuple[float, float]) -> tuple[float, float]:
 
 
 def _walls(
-    body: BodyMask, lines: dict[str, NDArray[np.float64]], slab: NDArray[np.bool_], usable: NDArray[np.bool_]
+    body: BodyMask, lines: dict[str, NDArray[np.float64]], slab: NDArray[np.float64], usable: NDArray[np.bool_]
 ) -> tuple[float, float]:
     """Front and back wall at the waist (innermost fifth of the middle half), mm in front of the block's centre."""
-    center = (SHAPE[0] - 1) / 2
     columns = np.flatnonzero(usable)
     inner = columns[len(columns) // 4 : -(len(columns) // 4) or None]
     top, bottom = np.nanmedian(lines["superior"][inner]), np.nanmedian(lines["inferior"][inner])
     middle, half = (top + bottom) / 2, 0.25 * (top - bottom)
-    rows = np.arange(int(center - (middle + half) / STEP_MM[0]), int(center - (middle - half) / STEP_MM[0]) + 1)
-    profile = body.occupancy[np.clip(rows, 0, SHAPE[0] - 1)][..., slab].mean(-1)
+    profile = _sides_at(_rows_at(body.occupancy, middle + half * np.linspace(-1, 1, _WALL_ROWS)), slab).mean(-1)
     start = int(np.median(inner))
     fronts, backs = [], []
     for line in profile:
@@ -202,15 +228,29 @@ def _walls(
     return float(np.interp(front, index, AHEAD_MM)), float(np.interp(back, index, AHEAD_MM))
 
 
-def _local_value(line: NDArray[np.float64], place: float, low: float, high: float) -> float:
-    """Value at ``place`` of a straight line fitted to the profile between ``low`` and ``high`` (mm anterior)."""
+def _local_value(line: NDArray[np.float64], place: float, low: float, high: float, inward: int) -> float:
+    """Value at ``place`` of a straight line fitted to the profile between ``low`` and ``high`` (mm anterior).
+
+    The profile is joined linearly between its columns and fitted at evenly spaced places, so that the value does not
+    jump as the window moves over the columns. Where columns miss, the window is cut to those that are known. Where the
+    profile turns steeply into the body (``inward`` -1 down, 1 up) towards its end, it runs up a wall, not an endplate.
+    """
     known = np.isfinite(line)
-    near = known & (low - 0.5 <= AHEAD_MM) & (high + 0.5 >= AHEAD_MM)
-    if near.sum() < 2:
-        if not known.any():
-            raise MaskError("A body mask has no edge at a point.", "Check the mask or place the centroid again.")
-        return float(np.interp(place, AHEAD_MM[known][::-1], line[known][::-1]))
-    if near.sum() < 4:
-        return float(np.mean(line[near]))
-    _, offset = np.polyfit(AHEAD_MM[near] - place, line[near], 1)
-    return float(np.clip(offset, line[near].min() - 0.5, line[near].max() + 0.5))
+    if not known.any():
+        raise MaskError("A body mask has no edge at a point.", "Check the mask or place the centroid again.")
+    ahead, value = AHEAD_MM[known][::-1], line[known][::-1]
+    low, high = max(low, ahead[0]), min(high, ahead[-1])
+    if high - low < _MIN_WINDOW_MM:
+        return float(np.interp(place, ahead, value))
+    places = np.linspace(low, high, _FIT_PLACES)
+    values = np.interp(places, ahead, value)
+    outward = np.sign(place - (ahead[0] + ahead[-1]) / 2)
+    beyond, short = (np.interp(places + step * STEP_MM[1] / 2, ahead, value) for step in (outward, -outward))
+    steep = np.maximum(inward * (beyond - short) / STEP_MM[1], 0.0)
+    weight = 1.0 / (1.0 + (steep / _WALL_SLOPE) ** 4)
+    weight = np.minimum.accumulate(weight) if outward > 0 else np.minimum.accumulate(weight[::-1])[::-1]
+    center, level = np.average(places, weights=weight), np.average(values, weights=weight)
+    away = places - center
+    slope = (weight * away) @ (values - level) / (weight @ away**2)
+    fitted = level + slope * (place - center)
+    return float(np.clip(fitted, values.min() - 0.5, values.max() + 0.5))

@@ -15,7 +15,8 @@ from VertebralGradingLib._version import __version__
 from VertebralGradingLib.errors import CentroidError, InputError, MethodError
 from VertebralGradingLib.findings import Evidence, Finding, Report
 from VertebralGradingLib.morphometric import defect_decision
-from VertebralGradingLib.segmentation import VertebraLabels
+from VertebralGradingLib.segmentation import CLASSICAL, Finder, VertebraLabels, mask_label
+from VertebralGradingLib.segmentation.finders import choose_finder
 from VertebralGradingLib.spine import Spine
 from VertebralGradingLib.study import MeasuredVertebra, Progress, Study, prepare
 from VertebralGradingLib.volume import Volume, check_hounsfield
@@ -42,6 +43,7 @@ def grade(
     progress: Progress | None = None,
     on_finding: Callable[[Finding], None] | None = None,
     on_study: Callable[[Study], None] | None = None,
+    bodies_by: str = "classical",
 ) -> Report:
     """Grade every thoracic and lumbar vertebra of a spine.
 
@@ -53,30 +55,33 @@ def grade(
         progress: see :data:`study.Progress`; a stopped run reports what was finished.
         on_finding: called with a provisional finding after each vertebra; the reference it is graded by still grows.
         on_study: called once with the measured study, for callers that want more than findings, such as body masks.
+        bodies_by: how bodies are found that no mask shows: "auto", "network" or "classical"
+            (:func:`finders.choose_finder`).
 
     Raises:
         InputError: neither CT nor mask, or an image that is no CT.
         CentroidError: no centroid lies in the image, or none marks a thoracic or lumbar vertebra.
-        MethodError: no or an unknown method.
+        MethodError: no or an unknown method, or a network was asked for that cannot be used.
     """
     started = time.perf_counter()
     if not methods:
         raise MethodError("No method was chosen.", f"Choose one of: {', '.join(method_table.METHODS)}.")
     graders = [method_table.load(name) for name in methods]
     _check(ct, spine, mask)
+    finder = _finder(ct, spine, mask, bodies_by)
 
     def tell(partial: Study) -> None:
         if on_finding is not None:
             recent = replace(partial, vertebrae=partial.vertebrae[-_RECENT:])
             on_finding(_findings(recent, graders)[-1])
 
-    study = prepare(ct, spine, mask, progress, tell)
+    study = prepare(ct, spine, mask, progress, tell, finder)
     prepared = time.perf_counter()
     if on_study is not None:
         on_study(study)
     findings = _findings(study, graders)
     times = {"bodies_s": prepared - started, "methods_s": time.perf_counter() - prepared}
-    return Report(_describe(study), tuple(findings), _provenance(methods, times))
+    return Report(_describe(study), tuple(findings), _provenance(methods, times, finder))
 
 
 def explain(
@@ -87,6 +92,7 @@ def explain(
     level: str,
     kind: str = "heights",
     method: str = "morphometry",
+    bodies_by: str = "classical",
     **options: Any,
 ) -> dict[str, Any]:
     """Why a vertebra has its grade, as arrays and numbers of one method.
@@ -98,7 +104,8 @@ def explain(
     grader = method_table.load(method)
     if level not in spine.by_level:
         raise CentroidError(f"There is no vertebra {level}.", f"Choose one of: {', '.join(spine.by_level)}.")
-    return grader.explain(prepare(ct, spine, mask), level, kind, **options)
+    study = prepare(ct, spine, mask, finder=_finder(ct, spine, mask, bodies_by))
+    return grader.explain(study, level, kind, **options)
 
 
 def unfinished_report(
@@ -111,6 +118,14 @@ def unfinished_report(
     """A report of the provisional findings that :func:`grade` had given before it was broken off."""
     study = Study(ct, spine, mask, complete=False)
     return Report(_describe(study), tuple(findings), _provenance(methods, {}))
+
+
+def _finder(ct: Volume | None, spine: Spine, mask: VertebraLabels | None, wanted: str) -> Finder:
+    """How bodies are found; nothing is loaded where a mask gives them all."""
+    graded = [vertebra for vertebra in spine.vertebrae if vertebra.gradable_level]
+    if ct is None or (mask is not None and all(mask_label(mask, vertebra) is not None for vertebra in graded)):
+        return CLASSICAL
+    return choose_finder(wanted)
 
 
 def _check(ct: Volume | None, spine: Spine, mask: VertebraLabels | None) -> None:
@@ -198,7 +213,7 @@ def _describe(study: Study) -> dict[str, Any]:
     }
 
 
-def _provenance(methods: Sequence[str], times: dict[str, float]) -> dict[str, Any]:
+def _provenance(methods: Sequence[str], times: dict[str, float], finder: Finder = CLASSICAL) -> dict[str, Any]:
     import scipy
     import SimpleITK as sitk
 
@@ -207,6 +222,7 @@ def _provenance(methods: Sequence[str], times: dict[str, float]) -> dict[str, An
         "version": __version__,
         "methods": list(methods),
         "norms": "Resources/norms/vertebral_heights.csv",
+        "bodies_found_by": dict(finder.about),
         "libraries": {
             "python": platform.python_version(),
             "numpy": np.__version__,

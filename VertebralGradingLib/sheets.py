@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,7 @@ from VertebralGradingLib.curve import axes_from
 from VertebralGradingLib.reformation import Grid, sample_where
 from VertebralGradingLib.segmentation.body import SHAPE, STEP_MM, BodyMask, body_grid
 
+Turned = TypeVar("Turned")
 _CENTER = (np.array(SHAPE) - 1) / 2
 AHEAD_MM = (_CENTER[1] - np.arange(SHAPE[1])) * STEP_MM[1]
 """(columns,) distance of each column in front of the block's centre (mm)."""
@@ -18,6 +21,8 @@ LEFT_MM = (np.arange(SHAPE[2]) - _CENTER[2]) * STEP_MM[2]
 """(depth,) distance of each sheet to the left of the block's centre (mm)."""
 _MIN_HEIGHT_MM = 2.0
 _MAX_TILT = 0.6
+SETTLED = 0.002
+"""Lean of the endplates' bisector (mm per mm) below which a frame is the body's own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +101,10 @@ def plane_fit(
         scale = 1.4826 * np.median(np.abs(rest)) + 0.2
         counted = np.maximum(rest * inward, 0.0) if inward else rest
         weight = 1.0 / np.sqrt(1.0 + (counted / (pull * scale)) ** 2)
-        fit = np.linalg.lstsq(design * weight[:, None], sheet[used] * weight, rcond=None)[0]
+        weighted = design * (weight**2)[:, None]
+        last, fit = fit, np.linalg.lstsq(weighted.T @ design, weighted.T @ sheet[used], rcond=None)[0]
+        if np.abs(fit - last).max() < 1e-5:
+            break
     return fit, fit[0] + fit[1] * ahead + fit[2] * left
 
 
@@ -123,7 +131,7 @@ def core_region(sheets: Sheets, margin_mm: float = 2.0) -> NDArray[np.bool_]:
     return core if core.sum() > 40 else solid & sheets.valid
 
 
-def own_frame(body: BodyMask, rounds: int = 2) -> tuple[BodyMask, Sheets]:
+def own_frame(body: BodyMask) -> tuple[BodyMask, Sheets]:
     """Turn a body block into the body's own frame: up is the bisector of its fitted endplates.
 
     The tangent of the curve through the centroids is up to 13 degrees off the vertebra's own axis at the ends of a
@@ -132,17 +140,41 @@ def own_frame(body: BodyMask, rounds: int = 2) -> tuple[BodyMask, Sheets]:
     Returns:
         The same body sampled in its own frame around its own centre, and its edges.
     """
-    sheets = edge_sheets(body)
-    for _ in range(rounds):
+    source, center = body.as_volume(), body.centroid()
+
+    def turned(axes: NDArray[np.float64]) -> tuple[BodyMask, Sheets]:
+        grid = body_grid(center, axes)
+        found = replace(body, occupancy=sample_where(source, grid), grid=grid, axes=axes)
+        return found, edge_sheets(found)
+
+    return settle(body, edge_sheets(body), turned)
+
+
+def settle(
+    body: Turned, sheets: Sheets, turned: Callable[[NDArray[np.float64]], tuple[Turned, Sheets]], rounds: int = 6
+) -> tuple[Turned, Sheets]:
+    """Turn a body until its endplates' bisector is level; from the second round on by the secant rule.
+
+    Which parts count as endplate changes with the frame, so that the lean left over after a turn is up to 0.9 of the
+    lean before it, to the other side.
+
+    Args:
+        body: what ``turned`` gives; it is turned at least once, if it has endplates to fit.
+        sheets: its edges.
+        turned: body and edges in other axes (3, 3).
+        rounds: how often to turn at most; it ends when the bisector leans by less than :data:`SETTLED`.
+    """
+    gain, lean, step = np.ones(2), np.zeros(2), np.zeros(2)
+    for turn in range(rounds):
         used = core_region(sheets) & sheets.valid
         if used.sum() < 40:
             break
-        slopes = np.mean([plane_fit(sheet, used)[0][1:] for sheet in (sheets.top, sheets.bottom)], axis=0)
-        slope_ahead, slope_left = np.clip(slopes, -_MAX_TILT, _MAX_TILT)
+        last, lean = lean, np.mean([plane_fit(sheet, used)[0][1:] for sheet in (sheets.top, sheets.bottom)], axis=0)
+        if turn and np.abs(lean).max() < SETTLED:
+            break
+        moved = np.abs(step) > 2 * SETTLED
+        gain[moved] = np.clip((last - lean)[moved] / step[moved], 0.6, 2.5)
+        step = np.clip(lean / gain, -_MAX_TILT, _MAX_TILT)
         right, anterior, up = sheets.axes.T
-        axes = axes_from(up - slope_ahead * anterior + slope_left * right, anterior)
-        grid = body_grid(body.centroid(), axes)
-        turned = sample_where(body.as_volume(), grid)
-        body = replace(body, occupancy=turned, grid=grid, axes=axes)
-        sheets = edge_sheets(body)
+        body, sheets = turned(axes_from(up - step[0] * anterior + step[1] * right, anterior))
     return body, sheets

@@ -13,7 +13,7 @@ from VertebralGradingLib.defects import EndplateDefect, find_defects
 from VertebralGradingLib.density import Density, body_density
 from VertebralGradingLib.errors import InputError, MaskError
 from VertebralGradingLib.morphometry import Measurement, measure, slab_heights
-from VertebralGradingLib.segmentation import BodyMask, VertebraLabels, find_body, separate
+from VertebralGradingLib.segmentation import CLASSICAL, BodyMask, Finder, VertebraLabels, find_body, separate
 from VertebralGradingLib.spine import Spine, Vertebra
 from VertebralGradingLib.volume import Volume
 
@@ -69,6 +69,7 @@ def prepare(
     labels: VertebraLabels | None = None,
     progress: Progress | None = None,
     on_measured: Callable[[Study], None] | None = None,
+    finder: Finder = CLASSICAL,
 ) -> Study:
     """Find and measure the body of every gradable vertebra.
 
@@ -78,6 +79,7 @@ def prepare(
         labels: vertebra mask, or None.
         progress: see :data:`Progress`; a stopped run returns what was measured so far.
         on_measured: called after each vertebra with the study as far as it is.
+        finder: how bodies are found that no mask shows.
 
     Raises:
         InputError: neither CT nor mask.
@@ -100,7 +102,7 @@ def prepare(
         if progress is not None and progress(number, len(chosen), vertebra.level) is False:
             complete = False
             break
-        one = _find_one(ct, spine, vertebra, labels, volume)
+        one = _find_one(ct, spine, vertebra, labels, volume, finder)
         if one.arch is not None:
             hints[vertebra.level] = one.arch
         if last is not None:
@@ -126,15 +128,15 @@ class _Found:
 
 
 def _find_one(
-    ct: Volume | None, spine: Spine, vertebra: Vertebra, labels: VertebraLabels | None, volume: Volume
+    ct: Volume | None, spine: Spine, vertebra: Vertebra, labels: VertebraLabels | None, volume: Volume, finder: Finder
 ) -> _Found:
     if not bool(volume.contains(vertebra.center)):
         return _Found(vertebra, flags=("outside_volume",), problem="centroid outside the volume")
     try:
-        body, arch = find_body(ct, spine, vertebra, labels)
+        body, arch = find_body(ct, spine, vertebra, labels, finder)
         if arch is not None:
             turned = spine.with_anterior({vertebra.level: arch})
-            body, arch = find_body(ct, turned, turned.by_level[vertebra.level], labels)
+            body, arch = find_body(ct, turned, turned.by_level[vertebra.level], labels, finder)
     except MaskError as error:
         return _Found(vertebra, flags=("not_measurable",), problem=error.message.rstrip("."))
     steps = [step for step in spine.spacing_mm(vertebra) if step is not None]

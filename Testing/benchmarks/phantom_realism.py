@@ -53,6 +53,10 @@ def main() -> None:
         print(f"{name:14s} {' '.join(f'{m:9.1f}' for m in medians):42s} {low:8.1f} {middle:8.1f} {high:8.1f}")
     print("noise power, 8 bands to 0.5/mm, real    ", realism.noise_power(real).round(3))
     print("noise power, 8 bands to 0.5/mm, phantoms", realism.noise_power(made).round(3))
+    share, missed = realism.coverage(real, scans, made)
+    print(f"medians of scans' features between the phantoms' 5th and 95th percentile: {share:.1%}; the others:")
+    for name, scan, place in missed:
+        print(f"    {name:20s} {scan:16s} at {place:5.1f} %")
     auc, each, best = realism.two_sample(real, scans, made)
     print(f"two-sample classifier, one real scan left out: AUC {auc:.3f};", {k: round(v, 3) for k, v in each.items()})
     print("  it uses", ", ".join(f"{name} {weight:.3f}" for name, weight in best))
@@ -116,7 +120,7 @@ def _heights(data: Path, seed: int) -> None:
         spine = draw_spine(seed + n)
         for level in spine.levels:
             if level[0] in "TL" and level not in ("T13", "L6"):
-                made.setdefault(level, []).append(body_heights(spine, level, phases=1))
+                made.setdefault(level, []).append(body_heights(spine, level))
     for level, heights in made.items():
         h = np.array(heights)
         mine = (h[:, 0] / h[:, 2], h[:, 1] / h[:, 2])

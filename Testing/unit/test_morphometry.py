@@ -132,6 +132,27 @@ def test_exact_body_has_its_heights_whatever_the_blocks_frame(n: int, turn: tupl
     assert tilt < 0.7
 
 
+@pytest.mark.parametrize("turn", [(0.0, 0.0, 0.0), (4.0, 3.0, 0.0)])
+def test_heights_do_not_jump_with_the_blocks_samples(turn: tuple[float, float, float]) -> None:
+    shifts = [(0.0, 0.125 * n, 0.0) for n in range(8)] + [(0.125 * n, 0.3, 0.2) for n in range(8)]
+    heights = np.array([measure(exact_body(bent_spine(), 1, turn, shift)).heights_mm for shift in shifts])
+    assert np.ptp(heights, axis=0).max() <= 0.1
+
+
+def test_no_point_lies_on_a_wall_that_leans_over_its_endplate() -> None:
+    """The back wall is cut away from below at 60 degrees, so that it meets the lower edge 4 mm in front of the waist."""
+    body = exact_body(bent_spine(), 2, (0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
+    whole = measure(body)
+    center = whole.sheets.grid.to_ras((np.array(SHAPE) - 1) / 2)
+    posterior = (whole.points_ras[5] - center) @ whole.sheets.axes
+    row, column, _ = np.indices(SHAPE)
+    height = ((SHAPE[0] - 1) / 2 - row) * STEP_MM[0] - posterior[2]
+    behind = posterior[1] + 1.0 - ((SHAPE[1] - 1) / 2 - column) * STEP_MM[1]
+    cut = np.clip(0.5 + height - 2.0 * behind, 0, 1)
+    found = measure(replace(whole.body, occupancy=np.minimum(whole.body.occupancy, cut).astype(np.float32)))
+    assert found.heights_mm[2] == pytest.approx(whole.heights_mm[2], abs=0.6)
+
+
 def test_points_lie_on_the_endplates_where_they_are_defined() -> None:
     spine = bent_spine()
     found = measure(exact_body(spine, 1, (6.0, 3.0, 0.0), (1.0, 1.0, 1.0)))

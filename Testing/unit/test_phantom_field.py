@@ -11,7 +11,8 @@ from VertebralGradingLib.anatomy import VERSE  # noqa: E402
 from VertebralGradingLib.errors import MaskError  # noqa: E402
 from VertebralGradingLib.morphometry import measure  # noqa: E402
 from VertebralGradingLib.phantom.alignment import align, rotation  # noqa: E402
-from VertebralGradingLib.phantom.columns import AMOUNTS, COLUMNS, index, indices  # noqa: E402
+from VertebralGradingLib.phantom.body import body_depth  # noqa: E402
+from VertebralGradingLib.phantom.columns import AMOUNTS, COLUMNS, View, index, indices  # noqa: E402
 from VertebralGradingLib.phantom.draw import SpineOptions, draw_spine  # noqa: E402
 from VertebralGradingLib.phantom.field import Field, prepare  # noqa: E402
 from VertebralGradingLib.phantom.fracture import KINDS, fracture  # noqa: E402
@@ -19,9 +20,10 @@ from VertebralGradingLib.phantom.masks import body_masks  # noqa: E402
 from VertebralGradingLib.phantom.mimics import SINGLE, add_mimics  # noqa: E402
 from VertebralGradingLib.phantom.parameters import SpineParameters, healed  # noqa: E402
 from VertebralGradingLib.phantom.patches import body_middle  # noqa: E402
-from VertebralGradingLib.phantom.truth import body_heights, truth  # noqa: E402
-from VertebralGradingLib.sampling import sample  # noqa: E402
+from VertebralGradingLib.phantom.truth import body_heights, stated_edges, truth  # noqa: E402
+from VertebralGradingLib.reformation import sample_where  # noqa: E402
 from VertebralGradingLib.segmentation.body import BodyMask, body_grid  # noqa: E402
+from VertebralGradingLib.sheets import AHEAD_MM, LEFT_MM  # noqa: E402
 from VertebralGradingLib.volume import Volume  # noqa: E402
 
 LABEL = {level: label for label, level in VERSE.items()}
@@ -40,9 +42,11 @@ def _occupancy(spine: SpineParameters, level: str, seed: int) -> BodyMask:
     ready = prepare(spine)
     frame = ready.frames[spine.levels.index(level)]
     masks = body_masks(ready, [level], 0.5, rotation(*rng.normal(0, 0.2, 3)))
-    grid = body_grid(frame[:3, :3] @ body_middle(spine, level) + frame[:3, 3], frame[:3, :3])
+    center, axes = frame[:3, :3] @ body_middle(spine, level) + frame[:3, 3], frame[:3, :3]
     inside = Volume((masks.array == LABEL[level]).astype(np.float32), masks.affine)
-    return BodyMask(sample(inside, grid.points(), fill=0.0), grid, frame[:3, :3], "given")
+    shifts = [a * axes[:, 0] + b * axes[:, 1] for a in (-0.25, 0.25) for b in (-0.25, 0.25)]  # 1 mm: 2 x 2 voxels
+    occupancy = np.mean([sample_where(inside, body_grid(center + shift, axes)) for shift in shifts], axis=0)
+    return BodyMask(occupancy, body_grid(center, axes), axes, "given")
 
 
 @pytest.mark.parametrize(("level", "kind"), [("L1", "wedge"), ("L3", "mixed"), ("T8", "biconcave"), ("T12", "crush")])
@@ -114,7 +118,7 @@ def test_all_at_once_gives_what_one_by_one_gives() -> None:
 
 @pytest.mark.slow
 def test_stated_heights_are_those_of_a_fine_mask() -> None:
-    """Within 0.25 mm but for single heights that scatter with the voxels: see the benchmark for figures."""
+    """Found: all within 0.15 mm; the benchmark has the figures of 500 vertebrae."""
     errors = []
     for seed, (level, kind) in enumerate(zip(("T7", "T11", "L1", "L4", "L2"), (*KINDS, "none"), strict=True)):
         spine = draw_spine(100 + seed)
@@ -122,9 +126,39 @@ def test_stated_heights_are_those_of_a_fine_mask() -> None:
             spine = fracture(spine, level, 0.15 + 0.1 * seed, seed, kind)
         errors.append(measure(_occupancy(spine, level, seed)).heights_mm - body_heights(spine, level))
     away = np.abs(np.array(errors))
-    assert np.median(away) < 0.12
-    assert (away <= 0.25).mean() >= 0.75
-    assert away.max() < 0.8
+    assert np.median(away) < 0.1
+    assert away.max() <= 0.25
+
+
+@pytest.mark.parametrize(("level", "kind"), [("T5", "wedge"), ("L2", "crush")])
+def test_stated_edges_lie_on_the_surface(level: str, kind: str) -> None:
+    spine = fracture(draw_spine(8), level, 0.45, 2, kind)
+    p = View(torch.from_numpy(spine.row(level)))
+    origin = np.array([0.0, 0.5, 0.3])
+    axes = rotation(0.2, 0.1, 0.0)
+    sheets = stated_edges(View(torch.from_numpy(spine.row(level)[0])), origin, axes)
+    where = np.argwhere(sheets.valid)
+    assert len(where) > 400
+    ahead, left = AHEAD_MM[where[:, 0]], LEFT_MM[where[:, 1]]
+    for sheet, sign in ((sheets.top, 1.0), (sheets.bottom, -1.0)):
+        height = sheet[sheets.valid]
+        for step, inside in ((-0.005, True), (0.005, False)):
+            own = origin + np.column_stack([-left, ahead, height + sign * step]) @ axes.T
+            u, v, w = torch.from_numpy(np.ascontiguousarray(own.T))
+            assert bool(((body_depth(u, v, w, p)["depth"] > 0) == inside).all())
+
+
+def test_body_masks_are_the_formula_at_every_voxel() -> None:
+    spine = fracture(draw_spine(6), "T9", 0.5, 1, "mixed")
+    ready = prepare(spine)
+    masks = body_masks(ready, ["T9", "L1"], 0.9, rotation(0.2, -0.1, 0.3))
+    points = masks.to_ras(np.stack(np.indices(masks.shape), -1).reshape(-1, 3))
+    for level in ("T9", "L1"):
+        n = spine.levels.index(level)
+        u, v, w = torch.from_numpy((points @ ready.inverse[n, :, :3].T + ready.inverse[n, :, 3]).T.copy())
+        inside = body_depth(u, v, w, View(torch.from_numpy(spine.row(level))))["depth"].numpy() > 0
+        assert inside.sum() > 5000
+        assert np.array_equal(inside.reshape(masks.shape), masks.array == LABEL[level])
 
 
 @pytest.mark.parametrize(("kind", "loss"), list(zip(KINDS, (0.05, 0.2, 0.4, 0.6), strict=True)))
@@ -183,7 +217,7 @@ def test_spines_stand_up() -> None:
         frames = align(spine).frames
         t1, l5 = (frames[spine.levels.index(level), :3, 3] for level in ("T1", "L5"))
         assert 300 < t1[2] - l5[2] < 620
-        heights = np.array([body_heights(spine, level, 1) for level in ("T4", "T12", "L3")])
+        heights = np.array([body_heights(spine, level) for level in ("T4", "T12", "L3")])
         assert (np.diff(heights[:, 2]) > 0).all()
         assert 10 < heights.min()
         assert heights.max() < 36

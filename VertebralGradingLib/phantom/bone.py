@@ -1,18 +1,14 @@
-"""What one vertebra adds to a CT: share of bone and disc at each point, and their HU, edges softened by the scanner."""
+"""What bone and discs look like in a CT: shell, trabecular core, disc; their HU, edges softened by the scanner."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from VertebralGradingLib.phantom.arch import arch_depth, rib_depth, screw_depth
-from VertebralGradingLib.phantom.body import body_depth, smooth_max
+from VertebralGradingLib.phantom.points import above_of
 from VertebralGradingLib.phantom.texture import noise
-
-METAL_BLUR_MM = 0.5
 
 
 def soft(depth: Tensor, blur: Any) -> Tensor:
@@ -20,73 +16,51 @@ def soft(depth: Tensor, blur: Any) -> Tensor:
     return 0.5 + 0.5 * torch.erf(depth / (1.41421356 * blur))
 
 
-@dataclass(eq=False)
-class VertebraAtPoints:
-    """One vertebra's part at some points; shares 0..1, HU.
-
-    Attributes:
-        bone, bone_hu: share of bone and the HU of that share (already mixed from cortex and core).
-        disc, disc_hu: the same for the halves of the discs next to it, without the bone in front of them.
-        metal, metal_hu: implants.
-        body: signed depth inside the body (mm); ``part`` inside body or arch; ``rib`` inside a rib.
-    """
-
-    bone: Tensor
-    bone_hu: Tensor
-    disc: Tensor
-    disc_hu: Tensor
-    metal: Tensor
-    metal_hu: Tensor
-    body: Tensor
-    part: Tensor
-    rib: Tensor
-
-
-def vertebra_at(u: Tensor, v: Tensor, w: Tensor, p: Any, above: Any, blur: Tensor, ribs: bool) -> VertebraAtPoints:
-    """Evaluate one vertebra.
+def bone_hu(u: Tensor, v: Tensor, w: Tensor, known: dict[str, Tensor], p: Any, blur: Tensor) -> tuple[Tensor, Tensor]:
+    """Share of bone at points, and the HU of that share.
 
     Args:
-        u: (..., N) own coordinates (mm): to the right,
+        u: own coordinates (mm) to the right,
         v: to the front,
         w: up.
-        p: its columns, (..., 1).
-        above: columns of the vertebra above, whose disc lies on this one's upper endplate.
-        blur: (..., 1) standard deviation of the scanner's blur (mm).
-        ribs: whether points may lie on ribs.
+        known: signed depth inside ``body``, ``arch``, ``whole`` (both), ``rib`` (mm); ``core``: HU inside the body;
+            ``end``: 1 where the body's nearest surface is an endplate, 0 where it is the wall.
+        p: columns.
+        blur: standard deviation of the scanner's blur (mm).
     """
-    parts = body_depth(u, v, w, p)
-    arch = arch_depth(u, v, w, p)
-    whole = smooth_max(parts["depth"], arch, 2.0 + 0 * p.height)
-    rib = rib_depth(u, v, w, p) if ribs else torch.full_like(whole, -50.0)
-    bone_depth = torch.maximum(whole, rib)
-    in_body = soft(parts["depth"] + 0.7, blur)
-    end = soft(parts["wall"] - parts["plate"], 1.0)  # 1 where the nearest surface is an endplate
+    body, arch, rib, core, end = (known[name] for name in ("body", "arch", "rib", "core", "end"))
+    bone_depth = torch.maximum(known["whole"], rib)
+    in_body = soft(body + 0.7, blur)
     shell = p.shell + (p.plate_shell - p.shell) * in_body * end
-    shell = torch.where(parts["depth"] < arch, 1.25 * p.shell, shell)
+    # the front wall has a thickness of its own, and none is the same all around
+    front = torch.sigmoid(v / (0.25 * p.half_depth)) * (1.0 - end)
+    shell = shell * (1.0 + (p.shell_front - 1.0) * front)
+    wave = torch.sin(0.31 * u + 2.0 * p.phase) + torch.sin(0.47 * w + 0.23 * v + p.phase)
+    shell = shell * (1.0 + 0.45 * p.shell_wave * wave)
+    # the arch's bone is thicker, most of all behind the canal
+    in_arch = torch.sigmoid(torch.maximum(arch, rib) - body - 0.5)
+    behind = torch.sigmoid(-(v + p.half_depth + 0.6 * p.canal_depth) / 3.0)
+    shell = shell + in_arch * (p.arch_shell * (0.45 + 0.55 * behind) * (1.0 + 0.2 * wave) - shell)
     share = soft(bone_depth, blur)
     inner = torch.minimum(soft(bone_depth - shell, blur), share)
-    core = _core(u, v, w, parts, p, blur)
     core = core * in_body + p.arch_hu * (1.0 - in_body)
-    cortex = p.cortex_hu * (1.0 - 0.12 * in_body * end)
-    bone_hu = (cortex * (share - inner) + core * inner) / share.clamp_min(1e-4)
-    disc, disc_hu = _discs(u, v, w, parts, p, above, blur)
-    has_screw = bool((p.screw > 0.5).any())
-    metal = soft(screw_depth(u, v, w, p), blur) if has_screw else torch.zeros_like(u)
-    return VertebraAtPoints(share, bone_hu, disc, disc_hu, metal, p.screw_hu + 0 * u, parts["depth"], whole, rib)
+    cortex = p.cortex_hu * (1.0 - 0.12 * in_body * end) * (1.0 + (p.arch_cortex - 1.0) * in_arch)
+    return share, (cortex * (share - inner) + core * inner) / share.clamp_min(1e-4)
 
 
-def _core(u: Tensor, v: Tensor, w: Tensor, parts: dict[str, Tensor], p: Any, blur: Tensor) -> Tensor:
+def core_hu(u: Tensor, v: Tensor, w: Tensor, parts: dict[str, Tensor], p: Any, blur: Tensor) -> Tensor:
     """HU inside the body: trabecular texture in the bone's own material, and what grew or broke there."""
     whole_height = p.height + p.wedge * v
     material = parts["x"] * whole_height / 2.0  # where this bone was before it was squeezed
     cell = p.texture_mm / 6.0
     faded = torch.exp(-2.0 * (3.14159 * blur / p.texture_mm) ** 2)
     a, b, c = u + p.tex_u, v + p.tex_v, material + p.tex_w
-    fine = noise(a, b, 0.65 * c, cell) * faded
+    fine = noise(a, b, p.tex_tall * c, cell) * faded
     coarse = noise(b, c, a, 2.6 * cell)
-    core = p.core_hu + p.texture_hu * (fine + 0.45 * coarse)
+    coarse = coarse + p.tex_skew * (coarse * coarse - 1.0)  # patches of marrow, or islands of bone
+    core = p.core_hu * (1.0 + p.core_tilt * v / p.half_depth) + p.texture_hu * (fine + p.tex_coarse * coarse)
     plate, lost = parts["plate"], parts["lost"]
-    core = core + 0.35 * p.core_hu.clamp_min(60.0) * torch.exp(-(plate.clamp_min(0.0) / 2.5))
+    core = core + p.core_plate * p.core_hu.clamp_min(60.0) * torch.exp(-(plate.clamp_min(0.0) / 2.5))
     t = v / p.half_depth
     inside_vein = torch.exp(-((material / 1.6) ** 2)) * torch.exp(-((u / (2.5 + 5.0 * (t + 0.2).abs())) ** 2))
     core = core - p.vein * inside_vein * (0.25 - t).clamp(0.0, 1.0)
@@ -129,7 +103,7 @@ def _lesion(core: Tensor, u: Tensor, v: Tensor, w: Tensor, p: Any, blur: Tensor)
     return core + inside * (p.lesion_hu + stripes - core)
 
 
-def _discs(
+def discs(
     u: Tensor, v: Tensor, w: Tensor, parts: dict[str, Tensor], p: Any, above: Any, blur: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Halves of the discs above and below, with gas, calcium, fusion and bridging bone."""
@@ -137,29 +111,34 @@ def _discs(
     lost_rim = torch.minimum(parts["lost"], 0.6 * rim)
     over = w - (rim - p.superior * lost_rim)
     under = -w - (rim - (1.0 - p.superior) * lost_rim)
-    upper = w > 0
-    thick = torch.where(upper, above.disc, p.disc)
-    outside = torch.where(upper, over, under)
-    hu = torch.where(upper, above.disc_hu, p.disc_hu)
-    bulge = torch.where(upper, above.disc_bulge, p.disc_bulge)
-    bend = torch.where(upper, above.bend, p.bend)
-    wide = parts["wall"] + bulge
+    upper = above_of(w, 0.0)
+
+    def column(high: Any, low: Any) -> Tensor:
+        return torch.as_tensor(low + upper * (high - low))
+
+    thick = column(above.disc, p.disc)
+    outside = column(over, under)
+    hu = column(above.disc_hu, p.disc_hu)
+    bulge = column(above.disc_bulge, p.disc_bulge)
+    bend = column(above.bend, p.bend)
+    lip = column(p.lip_sup, p.lip_inf)  # a disc does not reach the tip of a lip
+    wide = parts["wall"] + bulge - 0.6 * lip * torch.sigmoid(v / (0.3 * p.half_depth))
     within = torch.minimum(wide, 0.5 * thick + 1.0 + 0.55 * bend.abs() * p.half_depth + lost_rim - outside)
     share = soft(within, blur)
     # rim of the annulus denser than the nucleus
     value = hu + 18.0 * torch.exp(-((wide / 4.0) ** 2))
-    calcium = torch.where(upper, above.disc_calcium, p.disc_calcium)
+    calcium = column(above.disc_calcium, p.disc_calcium)
     value = value + calcium * torch.exp(-(((outside - 0.5 * thick) / 1.5) ** 2) - ((v / (0.4 * p.half_depth)) ** 2))
-    gas = torch.where(upper, above.gas, p.gas)
-    center = torch.where(upper, above.gas_center, p.gas_center)
-    gas_hu = torch.where(upper, above.gas_hu, p.gas_hu)
+    gas = column(above.gas, p.gas)
+    center = column(above.gas_center, p.gas_center)
+    gas_hu = column(above.gas_hu, p.gas_hu)
     reach = ((v / p.half_depth - center) / 0.5) ** 2 + (u / (0.6 * p.half_width)) ** 2
     lens = gas * (1.0 - reach).clamp_min(0.0).sqrt() - (outside - 0.5 * thick).abs()
     value = value + soft(lens, blur) * (gas > 0) * (gas_hu - value)
-    fused = torch.where(upper, above.fused, p.fused)
+    fused = column(above.fused, p.fused)
     value = value + fused * (p.core_hu * 1.2 - value)
-    bridge = torch.where(upper, above.bridge, p.bridge)
-    lateral = torch.where(upper, above.bridge_at, p.bridge_at)
+    bridge = column(above.bridge, p.bridge)
+    lateral = column(above.bridge_at, p.bridge_at)
     outward = -parts["wall"]
     around = ((v / p.half_depth).clamp(-1, 1) * 0.7 - ((u / p.half_width - lateral) / 0.8) ** 2).clamp_min(-1.0)
     band = torch.minimum(bridge / 2.0 - (outward - bridge / 2.0 + 0.5).abs(), 6.0 * around)

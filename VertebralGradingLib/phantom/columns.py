@@ -18,6 +18,11 @@ SHAPE = (
     "vein",
     # disc below, and the turn of this vertebra on the one below (radians)
     "disc", "disc_hu", "disc_bulge", "bend", "side_bend", "turn",
+    # arch: sheets, blade, joints; its bone
+    "lamina_height", "lamina_tilt", "spinous_thick", "spinous_tip", "transverse_back", "transverse_end", "facet_gap",
+    "facet_turn", "arch_shell", "arch_cortex",
+    # how the shell and the trabeculae vary within a body
+    "shell_front", "shell_wave", "tex_tall", "tex_coarse", "tex_skew", "core_tilt", "core_plate",
 )  # fmt: skip
 FRACTURE = (
     "wedge_mm", "wedge_start", "wedge_curve", "bowl_mm", "bowl_center", "bowl_size", "crush_mm", "step_mm", "step_at",
@@ -43,7 +48,9 @@ COLUMNS: tuple[str, ...] = (*SHAPE, *FRACTURE, *MIMIC)
 DEFAULTS = {
     "wedge_start": -1.0, "bowl_size": 0.9, "step_at": 0.5, "superior": 1.0, "kyphosis": 0.7, "band_mm": 2.5,
     "cleft_at": 4.0, "cleft_hu": -800.0, "cleft_front": 0.3, "sclerosis_mm": 2.0, "gas_hu": -600.0, "lesion_hu": 60.0,
-    "screw_hu": 3000.0,
+    "screw_hu": 3000.0, "lamina_height": 0.8, "lamina_tilt": 0.3, "spinous_thick": 2.6, "spinous_tip": 0.8,
+    "transverse_end": 0.9, "facet_gap": 1.5, "facet_turn": 0.3, "arch_shell": 1.2, "arch_cortex": 1.0,
+    "shell_front": 1.0, "tex_tall": 0.65, "tex_coarse": 0.45, "core_plate": 0.35,
 }  # fmt: skip
 """Columns that say how; they need a sensible number even where nothing is broken."""
 

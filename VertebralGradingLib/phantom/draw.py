@@ -16,6 +16,8 @@ from VertebralGradingLib.norms import SD_ANTERIOR
 from VertebralGradingLib.phantom.alignment import align
 from VertebralGradingLib.phantom.body import BACK_WAIST
 from VertebralGradingLib.phantom.columns import COLUMNS, DEFAULTS, index
+from VertebralGradingLib.phantom.details import Details
+from VertebralGradingLib.phantom.drawer import Drawer
 from VertebralGradingLib.phantom.parameters import TRUNK, SpineParameters
 from VertebralGradingLib.phantom.tables import (
     CONCAVITY_INFERIOR_MM,
@@ -41,37 +43,13 @@ class SpineOptions:
         appearance: spread of HU, shells, textures and soft tissue: 1 the full ranges, 0 one fixed appearance.
         geometry: the same for scoliosis, rotation, curvature and disc heights.
         variants: probability of T13 and of L6.
-        density_hu: range of the trabecular CT number.
+        density_hu: range of the trabecular CT number; low ones are drawn more often.
     """
 
     appearance: float = 1.0
     geometry: float = 1.0
     variants: float = 0.04
-    density_hu: tuple[float, float] = (5.0, 330.0)
-
-
-class Drawer:
-    """Random numbers whose spread can be turned down: ``amount`` 0 gives the middle of every range."""
-
-    def __init__(self, rng: np.random.Generator, amount: float = 1.0) -> None:
-        self.rng, self.amount = rng, amount
-
-    def normal(self, mean: float, sd: float) -> float:
-        """Normal, cut at 2.5 SD."""
-        return mean + sd * self.amount * float(np.clip(self.rng.normal(), -2.5, 2.5))
-
-    def uniform(self, low: float, high: float) -> float:
-        """Uniform."""
-        middle, half = (low + high) / 2, (high - low) / 2
-        return middle + half * self.amount * float(self.rng.uniform(-1, 1))
-
-    def log_uniform(self, low: float, high: float) -> float:
-        """Uniform in the logarithm."""
-        return float(np.exp(self.uniform(np.log(low), np.log(high))))
-
-    def chance(self, probability: float) -> bool:
-        """True with a probability."""
-        return bool(self.rng.random() < probability)
+    density_hu: tuple[float, float] = (-15.0, 330.0)
 
 
 def draw_spine(seed: int, options: SpineOptions | None = None) -> SpineParameters:
@@ -90,12 +68,14 @@ def draw_spine(seed: int, options: SpineOptions | None = None) -> SpineParameter
     size = np.exp(sex * SEX_SHIFT + rng.normal() * np.sqrt(SIZE_SD**2 - SEX_SHIFT**2))
     person = _Person(size, rng, shape)
     bone = _bone(look, options)
+    details = Details(seed, options.geometry, options.appearance)
     for n, level in enumerate(levels):
         values = DEFAULTS | person.vertebra(level) | bone.vertebra(level, look)
+        values |= details.vertebra(level, values)
         for name, value in values.items():
             table[n, index(name)] = value
     _curve(table, levels, shape)
-    trunk = _trunk(look, size)
+    trunk = _trunk(look, size, details.trunk())
     bare = SpineParameters(seed, tuple(levels), table, trunk, _root(table, levels, shape))
     middle = align(bare).frames[levels.index("L1"), :3, 3]
     root = bare.root.copy()
@@ -143,7 +123,7 @@ class _Person:
         share = float(np.clip(rng.normal(share + 0.08, 0.09), 0.1, 0.75))
         if level[0] == "S":
             middle = 0.97 * (anterior + posterior) / 2
-        pedicle_height = length("pedicle_height")
+        pedicle_height = length("pedicle_height", 0.08)
         back_flat = float(np.clip(rng.normal(0.16 - 0.05 * (position > 16), 0.04), 0.02, 0.3))
         waist = self.waist / (depth / 2) * float(np.exp(rng.normal(0, 0.15)))
         centers = (rng.normal(-0.08, 0.06), rng.normal(-0.14, 0.06))
@@ -170,17 +150,17 @@ class _Person:
             "rim": self.rim,
             "rough": abs(rng.normal(0, 0.18)),
             "phase": rng.uniform(0, 6.28),
-            "canal_depth": length("canal_depth"),
-            "canal_width": length("canal_width"),
+            "canal_depth": length("canal_depth", 0.09),
+            "canal_width": length("canal_width", 0.07),
             "pedicle_height": pedicle_height,
-            "pedicle_width": length("pedicle_width", 0.1),
+            "pedicle_width": length("pedicle_width", 0.15),
             "pedicle_up": 0.5 * height - 0.5 * pedicle_height - 0.06 * height,
-            "lamina": shape.uniform(5.5, 8.0),
+            "lamina": shape.uniform(4.5, 8.5),
             "spinous": max(length("spinous", 0.08) - depth / 2 - u["canal_depth"] * self.size, 12.0),
-            "spinous_drop": (26.0 * thoracic + 2.0) * np.exp(rng.normal(0, 0.2)),
-            "spinous_height": (6.5 + 11.0 * (1 - thoracic)) * np.exp(rng.normal(0, 0.12)),
+            "spinous_drop": (21.0 * thoracic + 2.0) * np.exp(rng.normal(0, 0.2)),
+            "spinous_height": posterior * u["spinous_height"] * np.exp(rng.normal(0, 0.2)),
             "transverse": (30.0 + 8.0 * (1 - thoracic)) * self.size * np.exp(rng.normal(0, 0.06)),
-            "facet": (5.5 + 1.6 * (1 - thoracic)) * np.exp(rng.normal(0, 0.08)),
+            "facet": (5.5 + 1.8 * (1 - thoracic)) * np.exp(rng.normal(0, 0.10)),
             "rib": float(level[0] == "T"),
             "rib_width": self.ribs[0] * (0.55 + 0.45 * float(np.clip((position + 1) / 8, 0, 1))),
             "rib_depth": self.ribs[1] * (0.6 + 0.4 * float(np.clip((position + 1) / 8, 0, 1))),
@@ -237,7 +217,6 @@ class _Bone:
             "cortex_hu": self.cortex * np.exp(look.normal(0, 0.06)),
             "shell": self.shell * np.exp(look.normal(0, 0.12)),
             "plate_shell": self.plate * np.exp(look.normal(0, 0.12)),
-            "arch_hu": 0.8 * core + 0.08 * self.cortex,
             "texture_hu": self.texture,
             "texture_mm": self.texture_mm,
             "tex_u": look.rng.uniform(0, 400),
@@ -250,16 +229,17 @@ class _Bone:
 
 
 def _bone(look: Drawer, options: SpineOptions) -> _Bone:
-    core = look.uniform(*options.density_hu)
+    low, high = options.density_hu
+    core = low + (high - low) * look.uniform(0.0, 1.0) ** 1.3
     cortex = look.uniform(250.0, 1100.0) + 1.6 * core
     return _Bone(
         core,
         cortex,
         look.log_uniform(0.4, 1.4),
-        look.log_uniform(0.45, 1.5),
-        look.uniform(12.0, 40.0) + 0.20 * core,
+        look.log_uniform(0.40, 1.9),
+        look.uniform(3.0, 40.0) + 0.20 * core,
         look.uniform(2.2, 4.2),
-        look.uniform(55.0, 115.0),
+        look.uniform(40.0, 120.0),
         look.normal(-0.18, 0.12),
     )
 
@@ -304,8 +284,8 @@ def _root(table: np.ndarray, levels: list[str], shape: Drawer) -> np.ndarray:
     return np.array([0.0, 0.0, 0.0, slope + turned, side, np.radians(shape.normal(0.0, 2.0))])
 
 
-def _trunk(look: Drawer, size: float) -> np.ndarray:
-    fat = look.uniform(-118.0, -92.0)
+def _trunk(look: Drawer, size: float, details: dict[str, float]) -> np.ndarray:
+    fat = look.uniform(-120.0, -72.0)
     contrast = look.chance(0.5)
     aorta = look.uniform(120.0, 480.0) if contrast else look.uniform(32.0, 52.0)
     values = {
@@ -318,9 +298,9 @@ def _trunk(look: Drawer, size: float) -> np.ndarray:
         "diaphragm": look.uniform(10.4, 12.4),
         "dome": look.uniform(-1.8, 0.3),
         "lung_hu": look.uniform(-910.0, -760.0),
-        "muscle_hu": look.uniform(40.0, 62.0) + (10.0 if contrast else 0.0),
+        "muscle_hu": look.uniform(22.0, 64.0) + (10.0 if contrast else 0.0),
         "fat_hu": fat,
-        "organ_hu": look.uniform(28.0, 110.0) if contrast else look.uniform(22.0, 58.0),
+        "organ_hu": look.uniform(20.0, 115.0) if contrast else look.uniform(12.0, 60.0),
         "aorta_mm": look.uniform(9.0, 17.0),
         "aorta_side": look.uniform(-14.0, -3.0),
         "aorta_hu": aorta,
@@ -331,7 +311,7 @@ def _trunk(look: Drawer, size: float) -> np.ndarray:
         "gas_share": look.uniform(-0.3, 0.9),
         "sac_hu": look.uniform(8.0, 42.0),
         "canal_fat": look.uniform(0.0, 0.8),
-        "psoas": look.uniform(9.0, 21.0),
+        "psoas": look.uniform(9.0, 24.0),
         "heart_hu": aorta * look.uniform(0.6, 1.1) if contrast else look.uniform(34.0, 55.0),
         "airway": look.uniform(14.0, 24.0),
         "seed_x": look.rng.uniform(0, 500),
@@ -340,5 +320,6 @@ def _trunk(look: Drawer, size: float) -> np.ndarray:
         "table_hu": look.uniform(-500.0, 150.0),
         "table_gap": look.uniform(-2.0, 6.0),
         "midline_fat": look.uniform(0.0, 1.0),
+        **details,
     }
     return np.array([values[name] for name in TRUNK])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from VertebralGradingLib.phantom.columns import AMOUNTS
-from VertebralGradingLib.phantom.draw import Drawer
+from VertebralGradingLib.phantom.drawer import Drawer
 from VertebralGradingLib.phantom.parameters import SpineParameters
 from VertebralGradingLib.phantom.truth import body_heights
 
@@ -101,11 +101,11 @@ def _extras(draw: Drawer, rng: np.random.Generator, height: float, features: flo
 def _scale(spine: SpineParameters, level: str, shape: dict[str, float], loss: float) -> float:
     """Factor on the amounts of ``shape`` that gives the wanted graded loss (secant steps)."""
     unbroken = spine.changed(level, **dict.fromkeys(AMOUNTS, 0.0))
-    before = body_heights(unbroken, level, phases=2)
+    before = body_heights(unbroken, level)
 
     def graded(factor: float) -> float:
         tried = spine.changed(level, **{n: v * (factor if n in _MM else 1.0) for n, v in shape.items()})
-        lost = 1.0 - body_heights(tried, level, phases=2) / before
+        lost = 1.0 - body_heights(tried, level) / before
         return float(max(lost[0], lost[1], lost.mean()))
 
     total = sum(shape[name] for name in _MM)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from VertebralGradingLib.phantom.draw import Drawer
+from VertebralGradingLib.phantom.drawer import Drawer
 
 AIR_HU = -1024.0
 TOP_HU = 3071.0
@@ -59,17 +59,18 @@ class Scanner:
         return replace(self, noise_hu=0.0, streak_hu=0.0, metal_hu=0.0)
 
 
-def draw_scanner(seed: int, amount: float = 1.0, thick: float = 0.35) -> Scanner:
+def draw_scanner(seed: int, amount: float = 1.0, thick: float = 0.35, coarse: float = 0.2) -> Scanner:
     """Draw an acquisition.
 
     Args:
         seed: fixes it.
         amount: spread of everything, 0 for one fixed scanner.
         thick: share of scans with slices of 2 to 5 mm; the others have 0.6 to 2 mm.
+        coarse: share of scans that somebody has resampled to cubes of 1.5 to 4 mm, smooth in all directions.
     """
     draw = Drawer(np.random.default_rng([seed, 21]), amount)
     slice_mm = draw.log_uniform(2.0, 5.0) if draw.chance(thick * amount) else draw.log_uniform(0.6, 2.0)
-    return Scanner(
+    scanner = Scanner(
         seed=seed,
         blur_mm=draw.log_uniform(0.40, 1.5),
         slice_mm=slice_mm,
@@ -86,6 +87,25 @@ def draw_scanner(seed: int, amount: float = 1.0, thick: float = 0.35) -> Scanner
         scale=draw.normal(1.0, 0.02),
         shift_hu=draw.normal(0.0, 5.0),
         tilt=draw.normal(0.0, 0.10) if draw.chance(0.15) else 0.0,
+    )
+    return _resampled(scanner, amount) if Drawer(np.random.default_rng([seed, 22])).chance(coarse * amount) else scanner
+
+
+def _resampled(scanner: Scanner, amount: float) -> Scanner:
+    """What is left of a scan in cubes: edges and noise smoothed over their size."""
+    draw = Drawer(np.random.default_rng([scanner.seed, 23]), amount)
+    edge = draw.uniform(1.5, 4.0)
+    smooth = edge * draw.uniform(0.35, 0.7)
+    return replace(
+        scanner,
+        blur_mm=min(float(np.hypot(scanner.blur_mm, smooth)), 2.3),
+        slice_mm=edge,
+        step_mm=edge,
+        pixel_mm=max(edge, scanner.pixel_mm),
+        sharpen=0.0,
+        noise_hu=min(scanner.noise_hu * draw.uniform(0.2, 0.7), 30.0),
+        noise_mm=max(scanner.noise_mm, 0.6 * edge),
+        streak_hu=0.4 * scanner.streak_hu,
     )
 
 

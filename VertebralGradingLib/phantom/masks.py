@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -10,12 +11,16 @@ from numpy.typing import NDArray
 
 from VertebralGradingLib.anatomy import VERSE
 from VertebralGradingLib.phantom.body import body_depth
-from VertebralGradingLib.phantom.columns import View
+from VertebralGradingLib.phantom.columns import COLUMNS, View
 from VertebralGradingLib.phantom.field import Prepared
 from VertebralGradingLib.volume import Volume
 
 _LABEL = {level: label for label, level in VERSE.items()}
 _MARGIN_MM = 8.0
+_STRIDE = 4
+_SURE_MM = 2.5
+"""At voxels of 0.5 mm, where eight corners are 2 mm apart."""
+_CHUNK = 1 << 14
 
 
 def body_masks(
@@ -41,14 +46,43 @@ def body_masks(
     for n, level, corners in zip(places, levels, reach, strict=True):
         begin = np.floor((corners.min(0) - low) / step_mm).astype(int) - 1
         end = np.ceil((corners.max(0) - low) / step_mm).astype(int) + 2
-        index = np.stack(np.meshgrid(*[np.arange(a, b) for a, b in zip(begin, end, strict=True)], indexing="ij"), -1)
-        points = index @ affine[:3, :3].T + affine[:3, 3]
-        own = points @ ready.inverse[n, :, :3].T + ready.inverse[n, :, 3]
-        u, v, w = torch.from_numpy(own).unbind(-1)
-        inside = body_depth(u, v, w, View(torch.from_numpy(ready.spine.vertebrae[n])))["depth"].numpy() > 0
+        inside = _inside(ready, n, affine, begin, end)
         part = labels[tuple(slice(a, b) for a, b in zip(begin, end, strict=True))]
         part[inside & (part == 0)] = _LABEL[level]
     return Volume(labels, affine)
+
+
+def _inside(
+    ready: Prepared, n: int, affine: NDArray[np.float64], begin: NDArray[np.intp], end: NDArray[np.intp]
+) -> NDArray[np.bool_]:
+    """Voxels from index ``begin`` up to ``end`` whose centres lie in a body.
+
+    Found on every fourth voxel first; between eight of these that agree and lie farther than :data:`_SURE_MM` from the
+    surface, nothing else is looked at.
+    """
+    to_own = ready.inverse[n] @ affine
+    row = torch.from_numpy(ready.spine.vertebrae[n].copy())
+    p = SimpleNamespace(**dict(zip(COLUMNS, row.unbind(), strict=True)))
+
+    def depth(index: NDArray[np.intp]) -> NDArray[np.float64]:
+        found = np.empty(len(index))
+        for start in range(0, len(index), _CHUNK):
+            own = index[start : start + _CHUNK] @ to_own[:3, :3].T + to_own[:3, 3]
+            u, v, w = torch.from_numpy(np.ascontiguousarray(own.T))
+            found[start : start + _CHUNK] = body_depth(u, v, w, p)["depth"].numpy()
+        return found
+
+    cells = -(-(end - begin) // _STRIDE)
+    corners = depth(begin + _STRIDE * np.indices((cells + 1).tolist()).reshape(3, -1).T).reshape(cells + 1)
+    eight = np.stack([corners[a : a + cells[0], b : b + cells[1], c : c + cells[2]] for a, b, c in np.ndindex(2, 2, 2)])
+    sure = _SURE_MM * np.linalg.norm(affine[:3, 0]) / 0.5
+    inside, unsure = eight.min(0) > 0, (eight.min(0) < sure) & (eight.max(0) > -sure)
+    for axis in range(3):
+        inside, unsure = np.repeat(inside, _STRIDE, axis), np.repeat(unsure, _STRIDE, axis)
+    open_ = np.argwhere(unsure)
+    inside[tuple(open_.T)] = depth(begin + open_) > 0
+    size = end - begin
+    return inside[: size[0], : size[1], : size[2]]
 
 
 def _corners(ready: Prepared, n: int) -> NDArray[np.float64]:

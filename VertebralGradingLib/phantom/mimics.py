@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from VertebralGradingLib.phantom.columns import index
-from VertebralGradingLib.phantom.draw import Drawer
+from VertebralGradingLib.phantom.drawer import Drawer
 from VertebralGradingLib.phantom.parameters import SpineParameters
 
 Values = dict[str, float]

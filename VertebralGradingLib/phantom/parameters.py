@@ -13,7 +13,8 @@ TRUNK = (
     "fat_back", "muscle_back", "half_width", "half_depth", "lung_edge", "lung_recess", "diaphragm", "dome", "lung_hu",
     "muscle_hu", "fat_hu", "organ_hu", "aorta_mm", "aorta_side", "aorta_hu", "aorta_wall_hu", "vein_hu",
     "streaks", "organ_share", "gas_share", "sac_hu", "canal_fat", "psoas", "heart_hu", "airway", "seed_x", "seed_y",
-    "seed_z", "table_hu", "table_gap", "midline_fat",
+    "seed_z", "table_hu", "table_gap", "midline_fat", "gutter", "fat_lines", "epidural", "plaque", "chest_fat",
+    "ligament", "chest_hu",
 )  # fmt: skip
 """Names of the soft-tissue numbers."""
 

@@ -129,6 +129,34 @@ def features(patch: Patch) -> dict[str, float]:
     return {name: value if np.isfinite(value) else 0.0 for name, value in out.items()}
 
 
+def coverage(
+    real: Sequence[Patch], scans: Sequence[str], made: Sequence[Patch], tail: float = 5.0
+) -> tuple[float, list[tuple[str, str, float]]]:
+    """Whether phantoms reach as far as real scans do: medians of every feature of every scan among the phantoms.
+
+    Args:
+        real: real patches.
+        scans: the scan of each.
+        made: synthetic patches.
+        tail: percentiles of the phantoms below ``tail`` and above 100 - ``tail`` count as not reached.
+
+    Returns:
+        Share of medians that are reached, and those that are not: feature, scan, percentile among the phantoms.
+    """
+    mine = [features(patch) for patch in made]
+    theirs = [features(patch) for patch in real]
+    missed, count = [], 0
+    for name in mine[0]:
+        values = np.array([row[name] for row in mine])
+        for scan in sorted(set(scans)):
+            median = np.median([row[name] for row, which in zip(theirs, scans, strict=True) if which == scan])
+            place = 50.0 * float(np.mean(values < median) + np.mean(values <= median))
+            count += 1
+            if not tail <= place <= 100.0 - tail:
+                missed.append((name, scan, place))
+    return 1.0 - len(missed) / count, missed
+
+
 def two_sample(
     real: Sequence[Patch], scans: Sequence[str], made: Sequence[Patch], seed: int = 0
 ) -> tuple[float, dict[str, float], list[tuple[str, float]]]:

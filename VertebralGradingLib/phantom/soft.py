@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from VertebralGradingLib.phantom.bone import soft
+from VertebralGradingLib.phantom.points import TAIL
 from VertebralGradingLib.phantom.texture import noise
 
 TISSUES = (
@@ -20,25 +21,49 @@ TISSUES = (
 )  # fmt: skip
 """Tissue labels: the place in this tuple is the label."""
 
+_LITTLE = 5e-6
+
 
 class Layers:
-    """HU and tissue label of points, painted layer over layer."""
+    """HU and tissue label (float) of points, painted layer over layer.
 
-    def __init__(self, hu: Tensor, tissue: str, blur: Tensor) -> None:
-        self.hu, self.blur = hu, blur
-        self.tissue = torch.full(hu.shape, TISSUES.index(tissue), dtype=torch.uint8, device=hu.device)
+    Args:
+        hu: of what lies lowest; it is changed.
+        tissue: its tissue.
+        blur: standard deviation of the scanner's blur (mm).
+        skip: look first whether a layer reaches any point; that makes an accelerator wait.
+    """
+
+    def __init__(self, hu: Tensor, tissue: str, blur: Tensor, skip: bool = False) -> None:
+        self.hu, self.blur, self.skip = hu, blur, skip
+        self.tissue = torch.full_like(hu, TISSUES.index(tissue))
+        self.tail = -TAIL * float(blur) if skip else 0.0
+
+    def reaches(self, depth: Tensor) -> bool:
+        """Whether some point may lie in a layer or its blur, ``depth`` mm inside it."""
+        return not self.skip or float(depth.amax()) > self.tail
 
     def paint(self, depth: Tensor, hu: Any, tissue: str) -> None:
         """Cover what lies inside (``depth`` > 0, mm)."""
-        self.cover(soft(depth, self.blur), hu, tissue)
+        self.blend(depth, None, hu, tissue)
+
+    def blend(self, depth: Tensor, share: Any, hu: Any, tissue: str) -> None:
+        """Cover a share of what lies inside; None for all of it."""
+        if self.reaches(depth):
+            inside = soft(depth, self.blur)
+            self.cover(inside if share is None else inside * share, hu, tissue)
 
     def cover(self, share: Tensor, hu: Any, tissue: str) -> None:
         """Cover a share (0..1) of each point."""
-        self.hu = self.hu + share * (hu - self.hu)
-        self.tissue = torch.where(share > 0.5, TISSUES.index(tissue), self.tissue)
+        self.hu.addcmul_(share, hu - self.hu)
+        self.mark(share, tissue)
+
+    def mark(self, share: Tensor, tissue: str) -> None:
+        """Change only the tissue, where the share is above one half."""
+        self.tissue.addcmul_(share.round(), TISSUES.index(tissue) - self.tissue)
 
 
-def paint_trunk(place: dict[str, Tensor], p: dict[str, Tensor], blur: Tensor) -> Layers:
+def paint_trunk(place: dict[str, Tensor], p: dict[str, Tensor], blur: Tensor, skip: bool = False) -> Layers:
     """Everything but bone and discs.
 
     Args:
@@ -47,6 +72,7 @@ def paint_trunk(place: dict[str, Tensor], p: dict[str, Tensor], blur: Tensor) ->
             ``a``, ``b`` (half depth and width of the body there), ``canal`` (canal depth), all (..., N).
         p: soft-tissue numbers by name, (..., 1).
         blur: (..., 1) mm.
+        skip: leave out layers that reach none of the points (:class:`Layers`).
     """
     u, v, s, y, level, a = (place[name] for name in ("u", "v", "s", "y", "level", "a"))
     x0, y0, z0 = u + p["seed_x"], v + p["seed_y"], s + p["seed_z"]
@@ -63,12 +89,14 @@ def paint_trunk(place: dict[str, Tensor], p: dict[str, Tensor], blur: Tensor) ->
     fatty = p["fat_hu"] + 7.0 * middle
     amount = large + 1.1 * (p["organ_share"] - 0.5) * 2.0
     flesh = torch.sigmoid(amount * 9.0)
-    paint = Layers(fatty + flesh * (organ - fatty), "fat", blur)
-    paint.tissue = torch.where(flesh > 0.5, TISSUES.index("organ"), paint.tissue)
+    paint = Layers(fatty + flesh * (organ - fatty), "fat", blur, skip)
+    paint.mark(flesh, "organ")
     belly = (1.0 - chest) * torch.sigmoid((v - a - 24.0) / 2.0)
-    bowel = (middle * 0.35 + noise(y0, z0, x0, 6.5) - 1.9 + p["gas_share"]) * 5.0
-    paint.cover(torch.sigmoid(bowel * 3.0) * belly, -880.0, "gas")
-    _chest(paint, place, p, chest, middle)
+    if not skip or float(belly.amax()) > _LITTLE:
+        bowel = (middle * 0.35 + noise(y0, z0, x0, 6.5) - 1.9 + p["gas_share"]) * 5.0
+        paint.cover(torch.sigmoid(bowel * 3.0) * belly, -880.0, "gas")
+    if not skip or float(chest.amax()) > _LITTLE:
+        _chest(paint, place, p, chest, middle)
     _vessels(paint, place, p, chest, large)
     _muscles(paint, place, p, chest, rear, middle)
     _canal(paint, place, p, middle)
@@ -86,7 +114,9 @@ def _chest(paint: Layers, place: dict[str, Tensor], p: dict[str, Tensor], chest:
     u, v, y, level, a, b = (place[name] for name in ("u", "v", "y", "level", "a", "b"))
     wall = 1.0 - torch.sqrt((u / (p["half_width"] - 22.0)) ** 2 + ((y - 15.0) / (p["half_depth"] - 20.0)) ** 2 + 1e-6)
     cavity = wall * 80.0
-    cavity = torch.minimum(cavity, v + a + 6.0 + 0.25 * (u.abs() - 25.0).clamp_min(0.0))
+    # beside the spine the lungs reach back to the necks of the ribs
+    gutter = 6.0 + p["gutter"] * (place["canal"] * torch.sigmoid((u.abs() - b - 9.0) / 3.0))
+    cavity = torch.minimum(cavity, v + a + gutter + 0.25 * (u.abs() - 25.0).clamp_min(0.0) + 2.0 * place["wave"])
     wide = b + p["lung_edge"] + (v / 55.0).clamp(0.0, 1.0) * 9.0 + 5.0 * place["wave"]
     outside_middle = u.abs() - wide
     apex = (level - 1.4) * 14.0
@@ -95,17 +125,19 @@ def _chest(paint: Layers, place: dict[str, Tensor], p: dict[str, Tensor], chest:
     recess = torch.minimum(7.0 - (v - a - 9.0 - 4.0 * place["wave"]).abs(), u - p["lung_recess"])
     lung = torch.maximum(lung, torch.minimum(recess, (level - 4.0) * 14.0))
     share = soft(lung, paint.blur) * chest
-    paint.cover(chest * (1 - share) * torch.sigmoid(cavity / 3.0), 42.0 + 6.0 * middle, "organ")
+    tissue = torch.sigmoid((middle - place["wave"] - p["chest_fat"]) * 4.0)
+    tissue = p["fat_hu"] + 6.0 * middle + tissue * (p["chest_hu"] - p["fat_hu"])
+    paint.cover(chest * (1 - share) * torch.sigmoid(cavity / 3.0), tissue, "organ")
     vessels = torch.sigmoid((middle - 1.6) * 6.0)
     paint.cover(share, p["lung_hu"] + vessels * 700.0 + 18.0 * middle, "lung")
     heart = 1.0 - torch.sqrt(((u + 12.0) / 52.0) ** 2 + ((v - a - 58.0) / 38.0) ** 2 + ((level - 7.6) / 2.6) ** 2)
-    paint.cover(soft(heart * 40.0, paint.blur) * chest, p["heart_hu"], "vessel")
+    paint.blend(heart * 40.0, chest, p["heart_hu"], "vessel")
     airway = 8.5 - torch.sqrt((u - 3.0) ** 2 + (v - a - p["airway"]) ** 2 + 1e-6)
     airway = torch.minimum(airway, (5.0 - level) * 20.0)
-    paint.cover(soft(airway, paint.blur) * chest, -990.0, "gas")
+    paint.blend(airway, chest, -990.0, "gas")
     gullet = 6.5 - torch.sqrt(((u + 6.0) / 1.2) ** 2 + (v - a - 7.5) ** 2 + 1e-6)
-    paint.cover(soft(gullet, paint.blur) * chest, 38.0, "organ")
-    paint.cover(soft(gullet - 4.4, paint.blur) * chest * torch.sigmoid(3.0 * middle), -600.0, "gas")
+    paint.blend(gullet, chest, 38.0, "organ")
+    paint.blend(gullet - 4.4, chest * torch.sigmoid(3.0 * middle), -600.0, "gas")
 
 
 def _vessels(paint: Layers, place: dict[str, Tensor], p: dict[str, Tensor], chest: Tensor, large: Tensor) -> None:
@@ -118,10 +150,15 @@ def _vessels(paint: Layers, place: dict[str, Tensor], p: dict[str, Tensor], ches
     below_arch = torch.sigmoid((level - 3.6) * 5.0) * torch.sigmoid((16.3 - level) * 5.0)
     fat = soft(r + 4.0 - away, paint.blur) * below_arch * (1.0 - chest)
     paint.cover(fat, p["fat_hu"], "fat")
-    paint.cover(soft(r - away, paint.blur) * below_arch, p["aorta_wall_hu"], "vessel")
-    paint.cover(soft(r - 1.6 - away, paint.blur) * below_arch, p["aorta_hu"], "vessel")
+    paint.blend(r - away, below_arch, p["aorta_wall_hu"], "vessel")
+    paint.blend(r - 1.6 - away, below_arch, p["aorta_hu"], "vessel")
+    # plaques: spots of the wall, more of them below
+    spots = torch.sin(0.33 * (u - at_u) + 0.21 * v + p["seed_x"]) * torch.sin(0.17 * place["s"] + p["seed_y"])
+    few = 1.25 - 0.3 * p["plaque"] - 0.02 * (level - 8.0)
+    plaque = 2.0 - (r - 1.0 - away).abs() - 12.0 * (few - spots).clamp_min(0.0)
+    paint.blend(plaque, below_arch, 650.0, "vessel")
     caval = 11.0 - torch.sqrt(((u - 16.0) / 1.25) ** 2 + (v - a - 10.0) ** 2 + 1e-6)
-    paint.cover(soft(caval, paint.blur) * torch.sigmoid((level - 10.0) * 5.0) * (level < 16.6), p["vein_hu"], "vessel")
+    paint.blend(caval, torch.sigmoid((level - 10.0) * 5.0) * (level < 16.6), p["vein_hu"], "vessel")
 
 
 def _muscles(
@@ -130,22 +167,26 @@ def _muscles(
     u, v, y, level, a, b = (place[name] for name in ("u", "v", "y", "level", "a", "b"))
     value = p["muscle_hu"] + 5.0 * middle
     size = p["psoas"] * ((level - 11.5) / 4.5).clamp(0.0, 1.2)
-    psoas = size - torch.sqrt(((u.abs() - b - size * 0.85) / 0.9) ** 2 + ((v + 0.25 * a) / 1.15) ** 2 + 1e-6)
-    paint.cover(soft(psoas, paint.blur) * (size > 1.0), value, "muscle")
+    away = torch.sqrt(((u.abs() - b - size * 0.85) / 0.9) ** 2 + ((v + 0.25 * a) / 1.15) ** 2 + 1e-6)
+    psoas = size * (1.0 + 0.12 * place["wave"]) - away
+    paint.blend(psoas, (size > 1.0), value, "muscle")
     crus = 5.0 - torch.sqrt(((u.abs() - 0.75 * b) / 1.6) ** 2 + (v - a - 3.0) ** 2 + 1e-6)
-    paint.cover(soft(crus, paint.blur) * torch.sigmoid((level - 11.0) * 4.0) * (level < 14.8), value, "muscle")
-    behind = torch.minimum(-(v + 0.35 * a) - 0.15 * u.abs(), 62.0 - u.abs())
+    paint.blend(crus, torch.sigmoid((level - 11.0) * 4.0) * (level < 14.8), value, "muscle")
+    front = a + (0.15 + 0.5 * chest) * place["canal"] + 2.5 * place["wave"] * torch.sigmoid((u.abs() - b - 4.0) / 3.0)
+    behind = torch.minimum(-(v + front) - 0.12 * u.abs(), 62.0 - u.abs())
     depth = torch.minimum(behind, y - rear + p["muscle_back"])
-    strands = torch.sigmoid((noise(0.5 * u + p["seed_x"], v + p["seed_z"], 0.25 * place["s"], 2.2) - 2.2
-                             + 2.2 * p["streaks"]) * 4.0)  # fmt: skip
+    grain = noise(0.5 * u + p["seed_x"], v + p["seed_z"], 0.25 * place["s"], 2.2)
+    strands = torch.sigmoid((grain - 2.2 + 2.2 * p["streaks"]) * 4.0)
+    strands = torch.maximum(strands, 0.45 * torch.sigmoid((p["fat_lines"] - grain.abs()) * 8.0))
     flesh = value + strands * (p["fat_hu"] - value)
-    paint.cover(soft(depth, paint.blur), flesh, "muscle")
+    paint.paint(depth, flesh, "muscle")
     side = torch.minimum(u.abs() - 55.0, y - rear + p["muscle_back"] * 0.7)
     wall = 1.0 - torch.sqrt((u / (p["half_width"] - 8.0)) ** 2 + ((y - 15.0) / (p["half_depth"] - 8.0)) ** 2 + 1e-6)
     inner = 1.0 - torch.sqrt((u / (p["half_width"] - 22.0)) ** 2 + ((y - 15.0) / (p["half_depth"] - 20.0)) ** 2 + 1e-6)
-    paint.cover(soft(torch.minimum(torch.minimum(wall, -inner) * 80.0, side), paint.blur), value, "muscle")
+    paint.paint(torch.minimum(torch.minimum(wall, -inner) * 80.0, side), value, "muscle")
     midline = torch.minimum(1.0 + 5.0 * p["midline_fat"] - u.abs() * 0.9, -(v - rear) + 2.0)
-    paint.cover(soft(torch.minimum(midline, depth), paint.blur) * 0.85, p["fat_hu"] + 25.0, "fat")
+    between = torch.sigmoid((p["ligament"] - middle) * 3.0)  # ligaments and fat between the spinous processes
+    paint.blend(torch.minimum(midline, depth), between, p["fat_hu"] + 15.0, "fat")
 
 
 def _canal(paint: Layers, place: dict[str, Tensor], p: dict[str, Tensor], middle: Tensor) -> None:
@@ -153,6 +194,8 @@ def _canal(paint: Layers, place: dict[str, Tensor], p: dict[str, Tensor], middle
     at = v + a + depth / 2 + 0.5
     r = torch.sqrt((u / (0.5 * width)) ** 2 + (at / (0.5 * depth)) ** 2 + 1e-6)
     paint.paint((1.0 - r) * depth / 2, p["fat_hu"] * p["canal_fat"] + 25.0, "canal")
-    paint.paint((1.0 - r) * depth / 2 - 1.6, p["sac_hu"] + 4.0 * middle, "canal")
+    # fat behind the sac, where the laminae meet
+    fat = p["epidural"] * torch.sigmoid(-at / 2.0) * (0.3 + 0.7 * torch.sigmoid(level - 12.0))
+    paint.paint((1.0 - r) * depth / 2 - 1.6 - fat, p["sac_hu"] + 4.0 * middle, "canal")
     cord = (4.6 - torch.sqrt((u / 1.25) ** 2 + at**2 + 1e-6)) - 2.0 * (level - 12.5).clamp_min(0.0)
-    paint.cover(soft(cord, paint.blur) * 0.8, p["sac_hu"] + 16.0, "canal")
+    paint.blend(cord, 0.8, p["sac_hu"] + 16.0, "canal")

@@ -6,7 +6,17 @@ drawn with a wide spread. Levels above T1 and below S1 are context only and assu
 Sources:
     panjabi: Panjabi et al., Spine 1991;16:888 (thoracic) and 1992;17:299 (lumbar): means of upper end-plate width and
         depth, canal, pedicle, spinous process length in 12 cadaver spines. The values are the ones other authors quote;
-        they were NOT read in the papers and should be checked against them.
+        they were NOT read in the papers. Checked only where the next two give a number.
+    cook: Cook & Baker, Int J Spine Surg 2021;15:1072 (CT, 196 adults, abstract and table 6), L5: upper depth
+        35.7 +- 3.5, canal 28.2 +- 3.1 wide and 15.6 +- 2.1 deep (about the same from L1 on), pedicle 16.1 +- 2.3 wide
+        and 12.9 +- 1.9 high, its height falling and its width growing from L1 on. The L5 pedicle height quoted from
+        panjabi (19.6) does not go with that and is replaced; width and canal depth of L5 lie between the two.
+    kaur: Kaur et al., J Clin Orthop Trauma 2016;7:101 (CT, 50 adults, abstract): pedicle width T1 9.3 +- 1.0,
+        T4 4.5 +- 0.9, T12 8.3 +- 1.8 mm. T4 lies between this and panjabi.
+    masharawi: Eur Spine J 2010;19:768, doi 10.1007/s00586-009-1256-6, table 1 (240 dry spines, T9-L5): height of the
+        spinous process over that of the body.
+    egwu: Egwu et al., J Anat Soc India 2019;68:110 (208 dry vertebrae T2-T9, abstract): laminae 6.6-7.3 mm thick, tip
+        of the spinous process 5.1 +- 1.4 mm wide at T2.
     fletcher: Fletcher et al., Eur Spine J 2015, doi 10.1007/s00586-015-3925-y (CT, 128 adults, abstract): thoracic disc
         heights, T4-5 2.7 +- 0.7 mm, T10-11 5.4 +- 1.2 mm anterior in men; T2-3 not smaller than T4-5.
     jentzsch: Jentzsch et al., BMC Med Imaging 2024;24:213 (CT, 198 adults, abstract): disc heights T12/L1 8.0,
@@ -40,19 +50,23 @@ CANAL_WIDTH_MM = np.array(
 )
 """Spinal canal width (panjabi)."""
 CANAL_DEPTH_MM = np.array(
-    [16.4, 15.5, 15.7, 16.2, 16.1, 15.9, 16.0, 15.8, 15.9, 15.5, 15.9, 18.1, 19.0, 18.2, 17.5, 18.6, 19.7]
+    [16.4, 15.5, 15.7, 16.2, 16.1, 15.9, 16.0, 15.8, 15.9, 15.5, 15.9, 18.1, 19.0, 18.2, 17.5, 17.6, 17.6]
 )
-"""Spinal canal depth (panjabi)."""
+"""Spinal canal depth (panjabi; L4 and L5 between that and cook)."""
 PEDICLE_HEIGHT_MM = np.array(
-    [9.6, 11.4, 11.9, 12.1, 11.9, 12.2, 12.1, 12.5, 13.9, 14.9, 17.4, 16.7, 15.9, 15.0, 14.4, 15.5, 19.6]
+    [9.6, 11.4, 11.9, 12.1, 11.9, 12.2, 12.1, 12.5, 13.9, 14.9, 17.4, 16.7, 15.9, 15.0, 14.4, 14.0, 12.9]
 )
-"""Pedicle height (panjabi)."""
-PEDICLE_WIDTH_MM = np.array([8.5, 8.2, 6.8, 6.3, 6.0, 6.0, 6.0, 6.7, 7.7, 9.0, 9.8, 8.7, 8.6, 8.3, 10.2, 14.1, 18.9])
-"""Pedicle width (panjabi)."""
+"""Pedicle height (panjabi; L5 cook, L4 between)."""
+PEDICLE_WIDTH_MM = np.array([8.9, 7.8, 6.3, 5.4, 5.7, 6.0, 6.0, 6.7, 7.7, 9.0, 9.8, 8.7, 8.6, 8.3, 10.2, 14.1, 17.5])
+"""Pedicle width (panjabi; T1 to T5 between that and kaur, L5 between that and cook)."""
 SPINOUS_MM = np.array(
     [50.4, 52.2, 51.5, 50.9, 52.4, 53.0, 53.8, 53.4, 51.2, 47.3, 46.9, 49.9, 67.7, 71.9, 70.5, 66.9, 63.2]
 )
 """Tip of the spinous process behind the middle of the body's upper end-plate (panjabi)."""
+SPINOUS_SHARE = np.array(
+    [0.45, 0.45, 0.45, 0.45, 0.45, 0.45, 0.46, 0.47, 0.485, 0.53, 0.545, 0.695, 0.83, 0.87, 0.85, 0.735, 0.62]
+)
+"""Height of the spinous process by that of the body, both sexes (masharawi; above T9 assumed)."""
 _DISC = {
     2.5: 3.4, 4.5: 2.7, 7.5: 3.6, 10.5: 5.4, 12.5: 8.0, 13.5: 9.2, 14.5: 10.6, 15.5: 11.3, 16.5: 11.4, 17.5: 10.5,
 }  # fmt: skip
@@ -90,6 +104,7 @@ def usual(level: str) -> dict[str, float]:
         "pedicle_height": _at(PEDICLE_HEIGHT_MM, level),
         "pedicle_width": _at(PEDICLE_WIDTH_MM, level),
         "spinous": _at(SPINOUS_MM, level),
+        "spinous_height": _at(SPINOUS_SHARE, level),
         "disc": float(np.interp(position + 0.5, list(_DISC), list(_DISC.values()))),
     }
     if letter == "C":

@@ -17,6 +17,8 @@ from VertebralGradingLib.volume import Volume
 
 _MARGIN_MM = 22.0
 _SUBSLICE_MM = 1.2
+_POINTS = 1 << 18
+"""Samples evaluated in one call."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,19 +94,23 @@ def _render(
     hu = torch.empty(shape)
     metal = torch.zeros(shape, dtype=torch.bool)
     vertebrae, bodies = (torch.zeros(shape, dtype=torch.uint8) for _ in range(2))
-    for k in range(nk):
-        z = affine[2, 2] * k + affine[2, 3]
-        total = torch.zeros(ni * nj)
-        for part in range(count):
-            offset = ((part + 0.5) / count - 0.5) * scanner.slice_mm
-            points = torch.cat([plane, torch.full_like(plane[:, :1], z + offset)], 1)[None]
-            values = field(points, scanner.blur_mm)
-            total += values.hu[0].cpu() / count
-            if part == count // 2:
-                vertebrae[:, :, k] = values.vertebra[0].cpu().reshape(ni, nj)
-                bodies[:, :, k] = values.body[0].cpu().reshape(ni, nj)
-                metal[:, :, k] = (values.tissue[0].cpu() == TISSUES.index("metal")).reshape(ni, nj)
-        hu[:, :, k] = total.reshape(ni, nj)
+    offsets = ((torch.arange(count) + 0.5) / count - 0.5) * scanner.slice_mm
+    together = max(_POINTS // (count * len(plane)), 1)
+    for begin in range(0, nk, together):
+        slices = slice(begin, min(begin + together, nk))
+        z = affine[2, 2] * torch.arange(slices.start, slices.stop) + affine[2, 3]
+        heights = (z[:, None] + offsets).reshape(-1, 1, 1).to(plane.dtype)
+        points = torch.cat([plane.expand(len(heights), -1, -1), heights.expand(-1, len(plane), -1)], -1)
+        values = field(points.reshape(1, -1, 3), scanner.blur_mm)
+
+        def stacked(value: torch.Tensor, size: int = len(z)) -> torch.Tensor:
+            """(ni, nj, slices, sub-slices)."""
+            return value[0].cpu().reshape(size, count, ni, nj).permute(2, 3, 0, 1)
+
+        hu[:, :, slices] = stacked(values.hu).mean(-1)
+        vertebrae[:, :, slices] = stacked(values.vertebra)[..., count // 2]
+        bodies[:, :, slices] = stacked(values.body)[..., count // 2]
+        metal[:, :, slices] = stacked(values.tissue)[..., count // 2] == TISSUES.index("metal")
     hu = kernel(hu, scanner, (0, 1), scanner.pixel_mm)
     grain = noise_texture(scanner.seed, (ni, nj, nk), scanner, (0, 1), scanner.pixel_mm)
     hu += scanner.noise_hu * gaussian(grain, 0.4 / scanner.step_mm, 2)

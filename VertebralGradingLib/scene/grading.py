@@ -144,6 +144,7 @@ def grade_here(inputs: Inputs, progress: Progress | None = None) -> StudyResults
         inputs.methods,
         progress,
         on_study=lambda study: bodies.append(body_labels(study) if inputs.labels is None else None),
+        bodies_by="classical",  # torch is never loaded into Slicer's own process
     )
     return inputs.show(report, bodies[0])
 

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from VertebralGradingLib.errors import MaskError
 from VertebralGradingLib.sampling import sample
 from VertebralGradingLib.segmentation.body import STEP_MM, BodyMask
-from VertebralGradingLib.segmentation.classical import find_body_classical
+from VertebralGradingLib.segmentation.finders import CLASSICAL, Finder
 from VertebralGradingLib.segmentation.labels import VertebraLabels, body_from_labels
 from VertebralGradingLib.segmentation.separate import separate
 from VertebralGradingLib.spine import Spine, Vertebra
 from VertebralGradingLib.volume import Volume
 
-__all__ = ["BodyMask", "VertebraLabels", "find_body", "separate"]
+__all__ = ["CLASSICAL", "BodyMask", "Finder", "VertebraLabels", "find_body", "mask_label", "separate"]
 
 _CUT_SHARE = 0.004
 _PADDING_HU = -1000
@@ -25,7 +25,11 @@ _PADDED_SHARE = 0.10
 
 
 def find_body(
-    ct: Volume | None, spine: Spine, vertebra: Vertebra, labels: VertebraLabels | None = None
+    ct: Volume | None,
+    spine: Spine,
+    vertebra: Vertebra,
+    labels: VertebraLabels | None = None,
+    finder: Finder = CLASSICAL,
 ) -> tuple[BodyMask, NDArray[np.float64] | None]:
     """The body of one vertebra: out of the mask where there is one, else found on the CT.
 
@@ -35,11 +39,7 @@ def find_body(
     Raises:
         MaskError: neither mask nor CT has this vertebra.
     """
-    label = None
-    if labels is not None:
-        label = labels.by_level.get(vertebra.level) if vertebra.known else None
-        if label is None:
-            label = labels.label_at(vertebra.center)
+    label = None if labels is None else mask_label(labels, vertebra)
     arch = body = None
     if labels is not None and label is not None:
         there = labels.label_at(vertebra.center)
@@ -56,8 +56,8 @@ def find_body(
     if labels is not None and body is not None:
         volume = labels.edges
     elif ct is not None:
-        body = find_body_classical(ct, vertebra.center, spine.axes(vertebra), *spine.spacing_mm(vertebra))
-        body = replace(body, flags=(*body.flags, "mask_found"))
+        body = finder.find(ct, vertebra.center, spine.axes(vertebra), *spine.spacing_mm(vertebra))
+        body = replace(body, flags=(*body.flags, "mask_found", *finder.flags))
         volume = ct
     else:
         raise MaskError(
@@ -66,6 +66,12 @@ def find_body(
     if cut_by_edge(volume, body):
         body = replace(body, flags=(*body.flags, "cut_by_volume_edge"))
     return body, arch
+
+
+def mask_label(labels: VertebraLabels, vertebra: Vertebra) -> int | None:
+    """A vertebra's label in a mask, by its level or else by its place; None where the mask has none there."""
+    label = labels.by_level.get(vertebra.level) if vertebra.known else None
+    return labels.label_at(vertebra.center) if label is None else label
 
 
 def cut_by_edge(volume: Volume, body: BodyMask) -> bool:

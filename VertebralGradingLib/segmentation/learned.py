@@ -8,6 +8,7 @@ uncertain they are.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ class NetworkFinder:
     """Finds bodies with a network.
 
     Args:
-        network: from HU (B, 1, 72, 72, 72) to logits; first channel the body.
+        network: from HU (B, 1, 64, 64, 64) to logits; first channel the body.
         device: where it runs.
         calibration: of the uncertainty.
     """
@@ -135,6 +136,27 @@ class NetworkFinder:
         return BodyMask(_to_block(share), body_grid(center, axes), axes, "network"), _softness(share)
 
 
+def finder_of_weights(path: Path, device: str = "cpu") -> NetworkFinder:
+    """A finder from a bare file of weights, to choose among several; its layout is read off its shapes.
+
+    Raises:
+        MethodError: no safetensors file, or not of this network.
+    """
+    import torch
+
+    from VertebralGradingLib.segmentation.network import BodyNetwork, NetworkConfig
+
+    arrays = read_arrays(path)
+    widths = [arrays[name].shape[0] for name in sorted(arrays) if name.startswith("down.") and "norm1.weight" in name]
+    try:
+        network = BodyNetwork(NetworkConfig(tuple(widths)))
+        network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+    except (RuntimeError, ValueError) as error:
+        raise MethodError("These are no weights of the body network.", "Choose another file.") from error
+    network.eval().requires_grad_(False).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    return NetworkFinder(network, device)
+
+
 def _central_piece(share: NDArray[np.float32]) -> NDArray[np.float32]:
     """The largest piece near the middle, without what touches it not."""
     from scipy.ndimage import binary_dilation, label
@@ -159,9 +181,9 @@ def _to_block(share: NDArray[np.float32]) -> NDArray[np.float32]:
     row = (np.arange(SHAPE[0]) - (SHAPE[0] - 1) / 2) * STEP_MM[0] + (edge - 1) / 2
     low = np.clip(np.floor(row).astype(int), 0, edge - 2)
     part = (row - low).astype(np.float32)[:, None, None]
-    trim = [(edge - size) // 2 for size in SHAPE[1:]]
-    inner = share[:, trim[0] : trim[0] + SHAPE[1], trim[1] : trim[1] + SHAPE[2]]
-    return np.asarray(inner[low] * (1 - part) + inner[low + 1] * part, dtype=np.float32)
+    between = share[low] * (1 - part) + share[low + 1] * part
+    pads = [((size - edge) // 2,) * 2 for size in SHAPE[1:]]
+    return np.pad(between, [(0, 0), *pads]).astype(np.float32)
 
 
 def _softness(share: NDArray[np.float32]) -> float:
@@ -178,7 +200,7 @@ def _softness(share: NDArray[np.float32]) -> float:
         steps = np.abs(np.diff(np.where(half, profile, profile.max(0)), axis=0))
         total = np.maximum(steps.sum(0), 1e-6)
         place = (row[:-1] * steps).sum(0) / total
-        spreads.append(np.sqrt(np.maximum(((row[:-1] - place) ** 2 * steps).sum(0) / total, 0.0)))
+        spreads.append(np.sqrt(((row[:-1] - place) ** 2 * steps).sum(0) / total + 1.0 / 12.0))  # linear in between
     return float(np.median(np.concatenate(spreads)))
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-EDGE = 72
+EDGE = 64
 """Samples along each edge of a block (1 mm)."""
 OUTPUTS = ("body", "vertebra", "neighbours", "disc")
 """Channels of the answer: body and whole vertebra of interest, all other bodies, discs."""

@@ -7,7 +7,8 @@ Shards depend on their plan and number alone, so that filling can be spread over
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -43,8 +44,8 @@ class BlockPlan:
         blocks: of each shard.
         edge: samples along each edge.
         preset: "uniform", "hard", or a published preset, whose train split is drawn.
-        appearance, jitter, features: see :class:`dataset.DatasetOptions`; ``features`` 0 leaves out mimics. For
-            ablations.
+        appearance, jitter, features: for ablations: see :class:`dataset.DatasetOptions`; ``features`` 0 leaves out
+            mimics.
     """
 
     seed: int = 0
@@ -86,30 +87,54 @@ def fill(
         if card.exists() and json.loads(card.read_text(encoding="utf-8")) != content:
             raise InputError("The folder holds blocks of another plan.", "Choose another folder.")
         card.write_text(json.dumps(content, indent=1), encoding="utf-8")
-        missing = [n for n in range(plan_.shards) if not _path(folder, n).exists()]
+        missing = [n for n in range(plan_.shards) if not shard_path(folder, n).exists()]
         done = plan_.shards - len(missing)
-        if workers <= 1 or device != "cpu":
-            for number in missing:
-                render_shard(plan_, number, folder, device)
-                done += 1
-                if progress is not None:
-                    progress(done, plan_.shards)
-            return
-        with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            jobs = [pool.submit(render_shard, plan_, number, folder, device) for number in missing]
-            for job in as_completed(jobs):
-                job.result()
-                done += 1
-                if progress is not None:
-                    progress(done, plan_.shards)
+        for _ in _rendered(plan_, missing, folder, workers, device):
+            done += 1
+            if progress is not None:
+                progress(done, plan_.shards)
     except OSError as error:
         raise OutputError("The blocks cannot be written.", "Check free space and permissions.") from error
 
 
-def render_shard(plan_: BlockPlan, number: int, folder: Path, device: str = "cpu") -> None:
-    """Render one shard and write it, whole or not at all."""
-    own = int(np.random.SeedSequence([plan_.seed, number]).generate_state(1)[0])
-    pool = _spines(plan_, number, own)
+def _rendered(plan_: BlockPlan, missing: Sequence[int], folder: Path, workers: int, device: str) -> Iterator[int]:
+    """Render shards, and tell their numbers as they are done.
+
+    On the CPU every process draws and renders its own; for an accelerator, processes draw spines and this one renders.
+    """
+    if workers <= 1:
+        for number in missing:
+            render_shard(plan_, number, folder, device)
+            yield number
+        return
+    apart = multiprocessing.get_context("spawn")  # a process with CUDA in it cannot be forked
+    with ProcessPoolExecutor(workers, apart, torch.set_num_threads, (1,)) as processes:
+        if device == "cpu":
+            done = {processes.submit(render_shard, plan_, number, folder): number for number in missing}
+            for finished in as_completed(done):
+                finished.result()
+                yield done[finished]
+            return
+        drawn = {processes.submit(draw_spines, plan_, number): number for number in missing}
+        for job in as_completed(drawn):
+            render_shard(plan_, drawn[job], folder, device, job.result())
+            yield drawn[job]
+
+
+def render_shard(
+    plan_: BlockPlan, number: int, folder: Path, device: str = "cpu", pool: list[PoolSpine] | None = None
+) -> None:
+    """Render one shard and write it, whole or not at all.
+
+    Args:
+        plan_: what to render.
+        number: of the shard.
+        folder: where to.
+        device: where to render.
+        pool: its spines (:func:`draw_spines`), where they are drawn already.
+    """
+    own = _seed(plan_, number)
+    pool = draw_spines(plan_, number) if pool is None else pool
     thick = 0.85 if plan_.preset == "hard" else 0.35
     options = DatasetOptions(
         (plan_.edge,) * 3, batch=8 if device == "cpu" else 16, appearance=plan_.appearance, jitter=plan_.jitter,
@@ -121,12 +146,18 @@ def render_shard(plan_: BlockPlan, number: int, folder: Path, device: str = "cpu
         rendered = data.batch(batch)
         parts.append({name: value[:, 0].cpu() for name, value in targets(rendered).items()})
     content = {name: torch.cat([part[name] for part in parts])[: plan_.blocks] for name in parts[0]}
-    path = _path(folder, number)
+    path = shard_path(folder, number)
     write_tensors(path.with_suffix(".new"), content)
     path.with_suffix(".new").replace(path)
 
 
-def _spines(plan_: BlockPlan, number: int, seed: int) -> list[PoolSpine]:
+def _seed(plan_: BlockPlan, number: int) -> int:
+    return int(np.random.SeedSequence([plan_.seed, number]).generate_state(1)[0])
+
+
+def draw_spines(plan_: BlockPlan, number: int) -> list[PoolSpine]:
+    """The spines of one shard."""
+    seed = _seed(plan_, number)
     if plan_.preset in _FREE:
         return draw_pool(plan_.spines, seed, mimic_rate=plan_.features * (3.0 if plan_.preset == "hard" else 1.0))
     subjects = [one for one in plan(plan_.preset, 0, plan_.seed) if one.split == "train"]
@@ -195,5 +226,6 @@ class Blocks:
         }
 
 
-def _path(folder: Path, number: int) -> Path:
+def shard_path(folder: Path, number: int) -> Path:
+    """Where a shard lies."""
     return folder / f"blocks-{number:04d}.safetensors"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from VertebralGradingLib.errors import InputError
+from VertebralGradingLib.phantom.plans import PRESETS
 from VertebralGradingLib.segmentation.network import OUTPUTS, BodyNetwork, NetworkConfig
 from VertebralGradingLib.training.augment import augment
 from VertebralGradingLib.training.blocks import CLASSES, BlockPlan, Blocks, fill
+from VertebralGradingLib.training.folders import fill_from_folder
 from VertebralGradingLib.training.loop import LoopConfig, fit
 from VertebralGradingLib.training.pictures import outlined, tile, windowed
 
@@ -53,7 +55,10 @@ CONFIGS = {
         NetworkConfig((24, 48, 96)), BlockPlan(shards=160), LoopConfig(12000, 2e-3, 300, decay=0.999), batch=16
     ),
     "small": SegmentationConfig(
-        NetworkConfig((16, 32, 64)), BlockPlan(shards=40), LoopConfig(3600, 2e-3, 100, decay=0.995), batch=4
+        NetworkConfig((16, 32, 64, 96)),
+        BlockPlan(seed=2000, shards=26),
+        LoopConfig(2400, 2e-3, 100, decay=0.995),
+        batch=4,
     ),
     "tiny": SegmentationConfig(
         NetworkConfig((8, 16), groups=4),
@@ -63,6 +68,19 @@ CONFIGS = {
     ),
 }
 """``default`` is for an accelerator, ``small`` for two cores and two hours, ``tiny`` for tests."""
+
+
+def configured(name: str, preset: str = "uniform") -> SegmentationConfig:
+    """A configuration by name, on phantoms of a preset.
+
+    Raises:
+        InputError: there is none of that name, or no such preset.
+    """
+    if name not in CONFIGS:
+        raise InputError(f"There is no configuration {name!r}.", f"Choose one of: {', '.join(CONFIGS)}.")
+    if preset not in PRESETS:
+        raise InputError(f"There is no preset {preset!r}.", f"Choose one of: {', '.join(PRESETS)}.")
+    return replace(CONFIGS[name], blocks=replace(CONFIGS[name].blocks, preset=preset))
 
 
 @dataclass(eq=False)
@@ -143,6 +161,7 @@ def train_segmentation(
     workers: int = 1,
     limit_seconds: float | None = None,
     blocks: str | Path | None = None,
+    data: str | Path | None = None,
     progress: Callable[[str, int, int, dict[str, float]], None] | None = None,
 ) -> BodyNetwork:
     """Fill the blocks where they are missing, train, and leave averaged weights in ``out/average.safetensors``.
@@ -154,6 +173,7 @@ def train_segmentation(
         workers: processes that render, on the CPU.
         limit_seconds: of training in this call.
         blocks: folder of the blocks; ``out/blocks`` by default.
+        data: VerSe-style folder whose CTs and masks are trained on instead of phantoms.
         progress: called with (what is done, done, total, row of the curve).
 
     Raises:
@@ -171,7 +191,10 @@ def train_segmentation(
         if progress is not None:
             progress("training", step, steps, row)
 
-    fill(config.blocks, folder, workers, device, filled)
+    if data is None:
+        fill(config.blocks, folder, workers, device, filled)
+    else:
+        fill_from_folder(data, folder, config.blocks, filled)
     torch.manual_seed(config.seed)
     model = BodyNetwork(config.network)
     task = SegmentationTask(Blocks(folder, device), config.batch, config.seed)

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 from rich.table import Table
 
 from VertebralGradingLib._version import __version__
-from VertebralGradingLib.errors import InputError, MethodError, OutputError, VertebralGradingError
+from VertebralGradingLib.cli import models, studio
+from VertebralGradingLib.cli.console import BAR, ERR, OUT
+from VertebralGradingLib.errors import InputError, OutputError, VertebralGradingError
 
 if TYPE_CHECKING:
     from VertebralGradingLib.findings import Report
@@ -28,9 +29,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-_out = Console(width=None if sys.stdout.isatty() else 132)
-_err = Console(stderr=True)
-_BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+app.add_typer(models.app, name="models")
+app.command()(studio.phantom)
+app.add_typer(studio.train, name="train")
+app.add_typer(studio.evaluate, name="evaluate")
 
 _OutDir = Annotated[
     Path, typer.Option("--out", help="Folder for findings.json, findings.csv, report.html, overview.png.")
@@ -82,7 +84,7 @@ def demo(out: _OutDir = Path("demo-output")) -> None:
     report = _grade_and_write(Path(ct), Path(centroids), None, out, ("morphometry",), None, "auto", None)
     worst = max(report.findings, key=lambda finding: finding.score or 0.0)
     loss = worst.height_loss.get("anterior", 0.0)
-    _out.print(
+    OUT.print(
         f"Made {LEVELS[0]}-{LEVELS[-1]} with {WEDGED} {100 * WEDGE_LOSS:.0f} % lower at its front edge "
         f"({100 * WEDGE_LOSS * (1 - INSET):.0f} % where heights are measured); "
         f"measured {worst.level} {100 * loss:.0f} % lower."
@@ -104,84 +106,7 @@ def centroids(
     with _writing():
         out.parent.mkdir(parents=True, exist_ok=True)
         write_markups(points, out)
-    _out.print(f"{len(points)} centroids written: {', '.join(point.level or 'unnamed' for point in points)}")
-
-
-@app.command()
-def phantom(
-    out: Annotated[Path, typer.Option("--out", help="Folder for the data set.")],
-    n: Annotated[int, typer.Option("--n", min=0, help="Number of subjects; 0 for all of a published preset.")] = 0,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Fixes the data set.")] = 0,
-    preset: Annotated[
-        str, typer.Option("--preset", help="uniform, hard, grading-loss-1283, or verse19-1460.")
-    ] = "uniform",
-    reader_noise: Annotated[
-        bool | None,
-        typer.Option("--reader-noise/--no-reader-noise", help="Grades as a reader with errors gives them."),
-    ] = None,
-    images: Annotated[bool, typer.Option("--images/--no-images", help="Render CTs and masks.")] = True,
-    device: Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda.")] = "cpu",
-) -> None:
-    """Write synthetic spine CTs with known heights and grades as VerSe-style folders."""
-    try:
-        from VertebralGradingLib.phantom.command import describe_counts, write_dataset
-    except ModuleNotFoundError as error:
-        raise MethodError("Phantoms need torch.", "Install the package with its extra: train.") from error
-    with Progress(*_BAR, console=_err, transient=True) as bar:
-        task = bar.add_task("drawing", total=None)
-
-        def progress(done: int, total: int, name: str) -> None:
-            bar.update(task, completed=done, total=total, description=name)
-
-        rows = write_dataset(out, n, seed, preset, reader_noise, images, device, progress)
-    _out.print(f"{len({row[0] for row in rows})} subjects, {len(rows)} vertebrae written to {escape(str(out))}")
-    for line in describe_counts(rows, preset):
-        _out.print(line)
-
-
-_models = typer.Typer(help="Models of learned methods: list, import, delete.", no_args_is_help=True)
-app.add_typer(_models, name="models")
-
-
-@_models.command("list")
-def list_models(
-    verify: Annotated[bool, typer.Option("--verify", help="Compare the checksum of every file.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable, with the models' cards.")] = False,
-) -> None:
-    """List the models that came with the program and those that were imported."""
-    from VertebralGradingLib.models import registry
-
-    models = [model.verified() if verify else model for model in registry.list_models()]
-    if as_json:
-        sys.stdout.write(json.dumps([model.to_dict() for model in models], indent=2) + "\n")
-        return
-    table = Table(title="Models")
-    for column in ("name", "version", "method", "size (MB)", "checksum", "place", "state"):
-        table.add_column(column)
-    for model in models:
-        state = model.problem or ("verified" if verify else "complete")
-        size = f"{model.bytes / 1e6:.1f}"
-        row = (model.name, model.version, model.method, size, model.checksum, model.place, state)
-        table.add_row(*map(escape, row))
-    _out.print(table if models else "No models are installed; grading by morphometry needs none.")
-
-
-@_models.command("import")
-def import_model(file: Annotated[Path, typer.Argument(help="Zip file or folder with a card.json.")]) -> None:
-    """Check a model and install it, whole or not at all."""
-    from VertebralGradingLib.models import registry
-
-    model = registry.import_model(file)
-    _out.print(f"Imported {model.name} {model.version} ({model.bytes / 1e6:.1f} MB, checksum {model.checksum}).")
-
-
-@_models.command("delete")
-def delete_model(name: Annotated[str, typer.Argument(help="Name of an imported model.")]) -> None:
-    """Delete an imported model."""
-    from VertebralGradingLib.models import registry
-
-    registry.delete_model(name)
-    _out.print(f"Deleted {escape(name)}.")
+    OUT.print(f"{len(points)} centroids written: {', '.join(point.level or 'unnamed' for point in points)}")
 
 
 @app.command()
@@ -192,7 +117,7 @@ def info(as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.
         sys.stdout.write(json.dumps(content, indent=2) + "\n")
         return
     for name, value in content.items():
-        _out.print(f"[bold]{name}[/bold]: {escape(json.dumps(value))}")
+        OUT.print(f"[bold]{name}[/bold]: {escape(json.dumps(value))}")
 
 
 def main() -> None:
@@ -200,12 +125,12 @@ def main() -> None:
     try:
         app()
     except VertebralGradingError as error:
-        _err.print(f"[bold red]Error:[/bold red] {escape(error.message)}")
+        ERR.print(f"[bold red]Error:[/bold red] {escape(error.message)}")
         if error.hint:
-            _err.print(f"[bold]Hint:[/bold] {escape(error.hint)}")
+            ERR.print(f"[bold]Hint:[/bold] {escape(error.hint)}")
         raise SystemExit(error.exit_code) from None
     except MemoryError:
-        _err.print("[bold red]Error:[/bold red] Not enough memory. Crop the CT around the spine and try again.")
+        ERR.print("[bold red]Error:[/bold red] Not enough memory. Crop the CT around the spine and try again.")
         raise SystemExit(InputError.exit_code) from None
 
 
@@ -221,7 +146,7 @@ def _grade_and_write(
 ) -> Report:
     from VertebralGradingLib.files import grade_files
 
-    with Progress(*_BAR, console=_err, transient=True) as bar:
+    with Progress(*BAR, console=ERR, transient=True) as bar:
         task = bar.add_task("reading", total=None)
 
         def progress(done: int, total: int, level: str) -> None:
@@ -229,7 +154,7 @@ def _grade_and_write(
 
         report = grade_files(ct, points, mask, out, lowest, methods, numbering, series, progress)
     _print(report)
-    _out.print(f"Written to {escape(str(out))}: findings.json, findings.csv, report.html, overview.png")
+    OUT.print(f"Written to {escape(str(out))}: findings.json, findings.csv, report.html, overview.png")
     return report
 
 
@@ -251,8 +176,8 @@ def _print(report: Report) -> None:
             " / ".join(f"{100 * value:.0f}" for value in finding.height_loss.values()),
             escape(remarks),
         )
-    _out.print(table)
-    _out.print(RESEARCH_USE, style="dim")
+    OUT.print(table)
+    OUT.print(RESEARCH_USE, style="dim")
 
 
 def _info() -> dict[str, Any]:
@@ -267,7 +192,7 @@ def _info() -> dict[str, Any]:
     return {
         "program": "VertebralGrading",
         "version": __version__,
-        "commands": ["grade", "demo", "centroids", "phantom", "models", "info"],
+        "commands": ["grade", "demo", "centroids", "phantom", "train", "evaluate", "models", "info"],
         "methods": {"morphometry": {"requires": []}},
         "inputs": {
             "ct": [".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", "DICOM folder"],
@@ -298,7 +223,3 @@ class _writing:  # noqa: N801 - used as a with-block
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         if isinstance(error, (OSError, RuntimeError)):
             raise OutputError("The results cannot be written.", "Check free space and permissions.") from error
-
-
-if __name__ == "__main__":
-    main()

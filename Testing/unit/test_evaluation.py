@@ -1,0 +1,105 @@
+"""Figures and their intervals, tables of found bodies, and blocks cut out of a folder of CTs with masks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from VertebralGradingLib.errors import InputError
+from VertebralGradingLib.evaluation import bodies
+from VertebralGradingLib.evaluation.statistics import area_under_curve, by_subject, written
+from VertebralGradingLib.phantom.folders import write_grades, write_subject
+from VertebralGradingLib.phantom.imaging import Scanner
+from VertebralGradingLib.phantom.plans import SubjectPlan
+from VertebralGradingLib.phantom.subjects import make_subject
+from VertebralGradingLib.phantom.volumes import render_ct
+
+
+def test_area_under_curve_is_that_of_scikit_learn() -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        truth, score = rng.random(60) < 0.3, rng.integers(0, 12, 60).astype(float)
+        assert area_under_curve(truth, score) == pytest.approx(metrics.roc_auc_score(truth, score))
+    assert np.isnan(area_under_curve(np.ones(3, dtype=bool), np.arange(3.0)))
+
+
+def test_bootstrap_draws_subjects_not_vertebrae() -> None:
+    """With one value per subject, repeated, the interval is as wide as that of the subjects' mean."""
+    rng = np.random.default_rng(1)
+    per_subject = rng.normal(size=30)
+    values, subjects = np.repeat(per_subject, 10), [f"s{k}" for k in np.repeat(np.arange(30), 10)]
+    whole, (low, high) = by_subject(lambda chosen: float(values[chosen].mean()), subjects, draws=2000)
+    assert whole == pytest.approx(per_subject.mean())
+    assert (high - low) / (2 * 1.645) == pytest.approx(per_subject.std() / np.sqrt(30), rel=0.1)
+    naive = by_subject(lambda chosen: float(values[chosen].mean()), [str(k) for k in range(300)], draws=2000)[1]
+    assert high - low > 2 * (naive[1] - naive[0])
+
+
+def test_numbers_are_written_with_their_interval() -> None:
+    assert written(0.5, (0.25, 0.75), 2) == "0.50 [0.25, 0.75]"
+    assert written(0.5) == "0.500"
+
+
+ROW = bodies.Row(
+    "a", "L1", "network", 1.5, (20.0, 20.0, 20.0), (21.0, 20.0, 19.0), 0.0, 0, 0, 0.2, (0.0, 0.4), (), "grade 0",
+    0.3, 0.96, 0.01,
+)  # fmt: skip
+
+
+def test_table_counts_what_it_says() -> None:
+    rows = [
+        ROW,
+        replace(ROW, subject="b", true_loss=0.30, true_grade=2, grade=2, score=1.8, interval=(1.2, 2.4)),
+        replace(ROW, subject="c", true_loss=0.45, true_grade=3, grade=1, score=1.0, interval=(0.5, 1.5)),
+        replace(ROW, subject="d", grade=None, score=None, interval=None, outcome="cut"),
+    ]
+    text = "\n".join(bodies.describe(rows))
+    assert "network    1.5 mm slices: 0.667 [0.667, 0.667] bias +0.000" in text
+    assert "AUC 1.000" in text
+    assert "(2 of 3), exact 0.667, not graded 0.250, covered 0.667, mean width 0.87" in text
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One phantom with CT and masks, coarse enough to be rendered in seconds."""
+    out = tmp_path_factory.mktemp("data")
+    plan = SubjectPlan("sub-one", "train", {"L1": 0, "L2": 2, "L3": 0})
+    subject = make_subject(plan, 5)
+    scanner = Scanner(pixel_mm=1.5, slice_mm=1.5, step_mm=1.5)
+    write_subject(subject, render_ct(subject.spine, scanner, list(plan.grades), 32.0, 30.0, 40.0), out)
+    write_grades([("sub-one", level, grade, "train") for level, grade in subject.read.items()], out)
+    return out
+
+
+def test_folder_is_judged_against_its_masks(folder: Path) -> None:
+    rows = bodies.evaluate_folder(folder, (bodies.TRUE_MASK, "classical"))
+    assert {row.level for row in rows} >= {"L1", "L2", "L3"}
+    true = [row for row in rows if row.search == bodies.TRUE_MASK]
+    assert all(row.found_mm == row.true_mm and row.dice == pytest.approx(1.0, abs=0.01) for row in true)
+    assert {row.level: row.true_grade for row in true}["L2"] == 2
+    classical = [row for row in rows if row.search == "classical"]
+    assert all(0.6 < row.dice < 0.999 for row in classical)
+    with pytest.raises(InputError):
+        bodies.evaluate_folder(folder / "rawdata")
+
+
+def test_folder_becomes_blocks(folder: Path, tmp_path: Path) -> None:
+    from VertebralGradingLib.training.blocks import CLASSES, BlockPlan, Blocks
+    from VertebralGradingLib.training.folders import fill_from_folder
+
+    fill_from_folder(folder, tmp_path, BlockPlan(edge=48))
+    store = Blocks(tmp_path)
+    assert len(store) >= 9  # three levels, three places each
+    one = store.get(list(range(len(store))))
+    inside, outside = one["share"] > 0.9, (one["share"] == 0) & (one["kind"] == 0)
+    assert one["share"][:, 0, 22:26, 22:26, 22:26].mean() > 0.9
+    assert one["image"][inside].mean() > one["image"][outside].mean() + 50
+    assert (one["kind"] == CLASSES.index("neighbour")).any()
+    with pytest.raises(InputError):
+        fill_from_folder(folder / "rawdata", tmp_path, BlockPlan(edge=48))

@@ -1,0 +1,273 @@
+"""The shared training loop, blocks, and the body network trained end to end on phantoms in its tiny configuration."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("safetensors")
+
+from torch import nn  # noqa: E402
+
+from VertebralGradingLib.errors import InputError, MethodError  # noqa: E402
+from VertebralGradingLib.segmentation.network import (  # noqa: E402
+    BodyNetwork,
+    NetworkConfig,
+    depth_to_space,
+    space_to_depth,
+)
+from VertebralGradingLib.training import blocks, checkpoints, segmentation  # noqa: E402
+from VertebralGradingLib.training.augment import augment  # noqa: E402
+from VertebralGradingLib.training.loop import LoopConfig, fit, learning_rate  # noqa: E402
+from VertebralGradingLib.training.pictures import outlined, tile, windowed, write_png  # noqa: E402
+
+TINY = segmentation.CONFIGS["tiny"]
+
+
+class Line:
+    """A task with a known answer: y = 3 x - 1."""
+
+    memory_format = torch.contiguous_format
+
+    def batch(self, step: int) -> dict[str, torch.Tensor]:
+        x = torch.from_numpy(np.random.default_rng(step).normal(size=(32, 1))).float()
+        return {"x": x, "y": 3 * x - 1}
+
+    def loss(self, model: nn.Module, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        loss = (model(batch["x"]) - batch["y"]).square().mean()
+        return loss, {"error": loss.sqrt()}
+
+    def picture(self, model: nn.Module) -> None:
+        return None
+
+
+LOOP = LoopConfig(400, learning_rate=0.1, warmup=10, weight_decay=0.0, decay=0.9, clip=10.0, snapshots=2)
+
+
+def test_loop_finds_a_line(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    average, state = fit(nn.Linear(1, 1), Line(), LOOP, tmp_path)
+    assert average.weight.item() == pytest.approx(3.0, abs=0.01)
+    assert average.bias.item() == pytest.approx(-1.0, abs=0.01)
+    assert state.step == 400
+    assert state.rows[-1]["error"] < 0.05 < state.rows[0]["error"]
+    assert sorted(path.name for path in (tmp_path / "snapshots").iterdir()) == [
+        "0000300.safetensors",
+        "0000400.safetensors",
+    ]
+
+
+def test_run_that_is_broken_off_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
+    def start() -> nn.Module:
+        torch.manual_seed(1)
+        return nn.Linear(1, 1)
+
+    whole, _ = fit(start(), Line(), LOOP, tmp_path / "whole")
+
+    class Stops(Line):
+        def batch(self, step: int) -> dict[str, torch.Tensor]:
+            if step == 150:
+                raise KeyboardInterrupt
+            return super().batch(step)
+
+    often = replace(LOOP, save_seconds=0.0)
+    with pytest.raises(KeyboardInterrupt):
+        fit(start(), Stops(), often, tmp_path / "parts")
+    torch.manual_seed(99)  # what is resumed does not depend on how it is started
+    resumed, state = fit(nn.Linear(1, 1), Line(), often, tmp_path / "parts")
+    assert state.step == 400
+    assert [row["step"] for row in state.rows] == [float(step) for step in range(20, 401, 20)]
+    for one, other in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+
+
+def test_time_limit_leaves_a_checkpoint(tmp_path: Path) -> None:
+    _, state = fit(nn.Linear(1, 1), Line(), LOOP, tmp_path, limit_seconds=0.0)
+    assert state.step == 1
+    assert json.loads((tmp_path / "state.json").read_text())["step"] == 1
+
+
+def test_checkpoint_of_another_configuration_is_refused(tmp_path: Path) -> None:
+    fit(nn.Linear(1, 1), Line(), LOOP, tmp_path, limit_seconds=0.0)
+    with pytest.raises(InputError, match="another configuration"):
+        fit(nn.Linear(1, 1), Line(), replace(LOOP, steps=500), tmp_path)
+
+
+@pytest.mark.parametrize("name", checkpoints.FILES)
+def test_damaged_checkpoint_is_refused(tmp_path: Path, name: str) -> None:
+    fit(nn.Linear(1, 1), Line(), LOOP, tmp_path, limit_seconds=0.0)
+    path = tmp_path / f"{name}.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(InputError, match=f"damaged: {name}"):
+        fit(nn.Linear(1, 1), Line(), LOOP, tmp_path)
+
+
+def test_loss_that_is_not_finite_is_told(tmp_path: Path) -> None:
+    class Broken(Line):
+        def loss(
+            self, model: nn.Module, batch: dict[str, torch.Tensor]
+        ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+            return super().loss(model, batch)[0] * float("nan"), {}
+
+    with pytest.raises(MethodError, match="step 0"):
+        fit(nn.Linear(1, 1), Broken(), LOOP, tmp_path)
+
+
+def test_learning_rate_rises_and_falls() -> None:
+    config = LoopConfig(1000, learning_rate=1.0, warmup=100)
+    rates = [learning_rate(config, step) for step in range(1000)]
+    assert rates[0] == pytest.approx(0.01)
+    assert rates[99] == max(rates) == pytest.approx(1.0)
+    assert rates[550] == pytest.approx(0.5, abs=0.01)
+    assert rates[-1] < 1e-5
+
+
+def test_space_to_depth_is_undone() -> None:
+    x = torch.randn(2, 3, 4, 6, 8)
+    deep = space_to_depth(x, 2)
+    assert deep.shape == (2, 24, 2, 3, 4)
+    assert torch.equal(depth_to_space(deep, 2), x)
+    assert torch.equal(deep[:, :8, 0, 0, 0], x[:, 0, :2, :2, :2].reshape(2, 8))
+
+
+def test_network_answers_at_full_size() -> None:
+    network = BodyNetwork(NetworkConfig((8, 16), groups=4)).eval()
+    with torch.no_grad():
+        out = network(torch.zeros(1, 1, 24, 24, 24))
+        moved = network(torch.full((1, 1, 24, 24, 24), 4000.0))
+        cut = network(torch.full((1, 1, 24, 24, 24), 1300.0))
+    assert out.shape == (1, 4, 24, 24, 24)
+    assert torch.equal(moved, cut)  # HU beyond the range tell nothing
+    with pytest.raises(ValueError, match="groups"):
+        BodyNetwork(NetworkConfig((6, 16)))
+    with pytest.raises(ValueError, match="layout"):
+        NetworkConfig.from_dict({"channels": [8], "depth": 3})
+    assert NetworkConfig.from_dict(NetworkConfig((8, 16), 4).to_dict()) == NetworkConfig((8, 16), 4)
+
+
+def test_dice_loss_is_that_of_monai() -> None:
+    losses = pytest.importorskip("monai.losses")
+    torch.manual_seed(0)
+    found, truth = torch.rand(3, 1, 6, 7, 8), torch.rand(3, 1, 6, 7, 8)
+    theirs = losses.DiceLoss(squared_pred=True, smooth_nr=1.0, smooth_dr=1.0)(found, truth)
+    assert segmentation.soft_dice_loss(found, truth).item() == pytest.approx(theirs.item(), abs=1e-6)
+
+
+def test_loss_is_least_at_the_truth() -> None:
+    share = torch.zeros(1, 1, 8, 8, 8)
+    share[..., 2:6, 2:6, 2:6] = 1.0
+    kind = torch.zeros(1, 1, 8, 8, 8, dtype=torch.uint8)
+    kind[..., 0, :, :] = blocks.CLASSES.index("disc")
+    kind[..., 7, :, :] = blocks.CLASSES.index("neighbour")
+    targets = [share, share, (kind == 2).float(), (kind == 3).float()]
+    right = torch.cat([40 * one - 20 for one in targets], 1)
+    assert segmentation.segmentation_loss(right, share, kind)[0].item() < 0.02
+    for n in range(4):
+        wrong = right.clone()
+        wrong[:, n] = -wrong[:, n]
+        assert segmentation.segmentation_loss(wrong, share, kind)[0].item() > 1.0
+    # what the scan does not cover counts a tenth
+    kind[..., 0, :, :] = blocks.CLASSES.index("unseen")
+    right[:, 3] = -20
+    wrong = right.clone()
+    wrong[:, 0, 0] = 20
+    unseen = segmentation.segmentation_loss(wrong, share, kind)[0]
+    kind[..., 0, :, :] = 0
+    assert unseen < 0.3 * segmentation.segmentation_loss(wrong, share, kind)[0]
+
+
+def test_targets_follow_the_depth() -> None:
+    depth = torch.full((1, 1, 6, 6, 6), -5.0)
+    depth[..., 2:4, :, :] = torch.tensor([0.2, 3.0])[:, None, None]
+    depth[..., 1, :, :] = -0.2
+    bodies = ((depth > 0) * 20).to(torch.uint8)
+    batch = {
+        "image": torch.full_like(depth, 77.6),
+        "label": torch.tensor([20]),
+        "bodies": bodies,
+        "vertebrae": bodies,
+        "tissue": torch.zeros_like(bodies),
+        "depth": depth,
+        "outside": torch.zeros_like(bodies, dtype=torch.bool),
+    }
+    out = blocks.targets(batch)
+    column = out["share"][0, 0, :, 3, 3].float() / 255
+    assert column.tolist() == pytest.approx([0.0, 0.3, 0.7, 1.0, 0.0, 0.0], abs=0.003)
+    assert out["image"].unique().tolist() == [78]
+    other = blocks.targets({**batch, "label": torch.tensor([21])})
+    assert other["share"].max() == 0
+    assert (other["kind"][bodies > 0] == blocks.CLASSES.index("neighbour")).all()
+
+
+def test_changes_keep_image_and_classes_together() -> None:
+    image = torch.zeros(6, 1, 16, 16, 16)
+    image[:, :, 4:9, 5:11, 2:7] = 500.0
+    kind = (image > 250).to(torch.uint8)
+    for seed in range(4):
+        out = augment({"image": image, "kind": kind, "share": kind.float()}, np.random.default_rng(seed))
+        assert out["image"].shape == image.shape
+        assert torch.equal(out["kind"].float(), out["share"])
+        for n in range(6):
+            inside, outside = out["image"][n][out["kind"][n] > 0], out["image"][n][out["kind"][n] == 0]
+            assert inside.mean() > outside.mean() + 150
+    again = augment({"image": image, "kind": kind, "share": kind.float()}, np.random.default_rng(3))
+    assert torch.equal(again["image"], out["image"])
+
+
+def test_pictures(tmp_path: Path) -> None:
+    from PIL import Image
+
+    grey = windowed(np.linspace(-600, 1100, 100).reshape(10, 10))
+    assert grey[0, 0] == 0 and grey[-1, -1] == 255
+    mask = np.zeros((10, 10), dtype=bool)
+    mask[3:7, 3:7] = True
+    drawn = outlined(grey, mask, (255, 0, 0))
+    assert (drawn[3, 3:7] == (255, 0, 0)).all() and (drawn[4, 4] == grey[4, 4]).all()
+    sheet = tile([[grey, drawn], [grey]], gap=1)
+    assert sheet.shape == (22, 22, 3)
+    write_png(sheet, tmp_path / "a.png")
+    assert (np.array(Image.open(tmp_path / "a.png")) == sheet).all()
+
+
+@pytest.fixture(scope="module")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("run")
+    segmentation.train_segmentation(TINY, out)
+    return out
+
+
+def test_tiny_configuration_trains_end_to_end(tiny_run: Path) -> None:
+    state = json.loads((tiny_run / "state.json").read_text())
+    assert state["step"] == TINY.loop.steps
+    lines = (tiny_run / "curve.csv").read_text().splitlines()
+    assert lines[0].startswith("step,seconds,loss,gradient,body_dice")
+    assert len(lines) == 1 + TINY.loop.steps // TINY.loop.log_every
+    first, last = (float(line.split(",")[2]) for line in (lines[1], lines[-1]))
+    assert last < first
+    assert next((tiny_run / "samples").glob("*.png")).stat().st_size > 1000
+    assert next((tiny_run / "snapshots").glob("*.safetensors")).exists()
+
+
+def test_blocks_are_read_back_and_another_plan_is_refused(tiny_run: Path) -> None:
+    store = blocks.Blocks(tiny_run / "blocks")
+    assert len(store) == TINY.blocks.blocks
+    one = store.get([0, 2])
+    assert one["image"].shape == (2, 1, 40, 40, 40)
+    middle = one["share"][:, 0, 18:22, 18:22, 18:22]
+    assert middle.mean() > 0.5  # the vertebra of interest lies in the middle
+    with pytest.raises(InputError, match="another plan"):
+        blocks.fill(replace(TINY.blocks, seed=1), tiny_run / "blocks")
+    with pytest.raises(InputError, match="no blocks"):
+        blocks.Blocks(tiny_run / "samples")
+
+
+def test_shard_depends_on_its_plan_alone(tiny_run: Path, tmp_path: Path) -> None:
+    blocks.fill(TINY.blocks, tmp_path)
+    again, first = blocks.Blocks(tmp_path), blocks.Blocks(tiny_run / "blocks")
+    assert torch.equal(again.image, first.image)
+    assert torch.equal(again.share, first.share)

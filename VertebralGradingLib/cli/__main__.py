@@ -1,0 +1,5 @@
+"""``python -m VertebralGradingLib.cli``."""
+
+from VertebralGradingLib.cli import main
+
+main()

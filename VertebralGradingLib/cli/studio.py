@@ -1,0 +1,109 @@
+"""Commands for those who train and evaluate: ``phantom``, ``train``, ``evaluate``. They need the extra ``train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.progress import Progress
+
+from VertebralGradingLib.cli.console import BAR, ERR, OUT
+from VertebralGradingLib.errors import MethodError
+
+train = typer.Typer(help="Train learned methods.", no_args_is_help=True)
+evaluate = typer.Typer(help="Print the tables by which methods are judged.", no_args_is_help=True)
+_NEEDS = "Install the package with its extra: train."
+
+
+def phantom(
+    out: Annotated[Path, typer.Option("--out", help="Folder for the data set.")],
+    n: Annotated[int, typer.Option("--n", min=0, help="Number of subjects; 0 for all of a published preset.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Fixes the data set.")] = 0,
+    preset: Annotated[
+        str, typer.Option("--preset", help="uniform, hard, grading-loss-1283, or verse19-1460.")
+    ] = "uniform",
+    reader_noise: Annotated[
+        bool | None,
+        typer.Option("--reader-noise/--no-reader-noise", help="Grades as a reader with errors gives them."),
+    ] = None,
+    images: Annotated[bool, typer.Option("--images/--no-images", help="Render CTs and masks.")] = True,
+    device: Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda.")] = "cpu",
+) -> None:
+    """Write synthetic spine CTs with known heights and grades as VerSe-style folders."""
+    try:
+        from VertebralGradingLib.phantom.command import describe_counts, write_dataset
+    except ModuleNotFoundError as error:
+        raise MethodError("Phantoms need torch.", "Install the package with its extra: train.") from error
+    with Progress(*BAR, console=ERR, transient=True) as bar:
+        task = bar.add_task("drawing", total=None)
+
+        def progress(done: int, total: int, name: str) -> None:
+            bar.update(task, completed=done, total=total, description=name)
+
+        rows = write_dataset(out, n, seed, preset, reader_noise, images, device, progress)
+    OUT.print(f"{len({row[0] for row in rows})} subjects, {len(rows)} vertebrae written to {escape(str(out))}")
+    for line in describe_counts(rows, preset):
+        OUT.print(line)
+
+
+@train.command("segmentation")
+def train_segmentation(
+    out: Annotated[Path, typer.Option("--out", help="Folder of the run; an unfinished one is gone on with.")],
+    config: Annotated[str, typer.Option("--config", help="default (accelerator), small (two cores), tiny.")] = "small",
+    phantom: Annotated[str, typer.Option("--phantom", help="Preset of the phantoms it is trained on.")] = "uniform",
+    data: Annotated[Path | None, typer.Option("--data", help="VerSe-style folder to train on instead.")] = None,
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda, mps.")] = "cpu",
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that render phantoms.")] = 1,
+    minutes: Annotated[float | None, typer.Option("--minutes", help="Stop training after so long.")] = None,
+    blocks: Annotated[Path | None, typer.Option("--blocks", help="Folder of rendered blocks, to share.")] = None,
+) -> None:
+    """Train the body network; weights are left in OUT/average.safetensors, pictures in OUT/samples."""
+    try:
+        from VertebralGradingLib.training import segmentation
+    except ModuleNotFoundError as error:
+        raise MethodError("Training needs torch.", _NEEDS) from error
+    with Progress(*BAR, console=ERR, transient=True) as bar:
+        task = bar.add_task("preparing", total=None)
+
+        def progress(what: str, done: int, total: int, row: dict[str, float]) -> None:
+            loss = f" loss {row['loss']:.3f}" if row else ""
+            bar.update(task, completed=done, total=total, description=what + loss)
+
+        limit = None if minutes is None else 60.0 * minutes
+        chosen = segmentation.configured(config, phantom)
+        segmentation.train_segmentation(chosen, out, device, workers, limit, blocks, data, progress)
+    OUT.print(f"Weights, curve and pictures are in {escape(str(out))}")
+
+
+@evaluate.command("segmentation")
+def evaluate_segmentation(
+    spines: Annotated[int, typer.Option("--spines", min=1, help="Synthetic spines to grade.")] = 40,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the first spine.")] = 5000,
+    search: Annotated[
+        list[str] | None, typer.Option("--search", help="true mask, classical, network; may be repeated.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="VerSe-style folder with body masks, instead of phantoms.")
+    ] = None,
+) -> None:
+    """Grade spines with bodies found on CT beside those of true masks: heights, grades, abstention, intervals."""
+    try:
+        from VertebralGradingLib.evaluation import bodies
+    except ModuleNotFoundError as error:
+        raise MethodError("Evaluation needs torch.", _NEEDS) from error
+    with Progress(*BAR, console=ERR, transient=True) as bar:
+        task = bar.add_task("grading", total=None)
+
+        def progress(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        chosen = tuple(search or ("true mask", "classical", "network"))
+        rows = (
+            bodies.evaluate_bodies(spines, seed, chosen, progress=progress)
+            if data is None
+            else bodies.evaluate_folder(data, chosen, progress=progress)
+        )
+    for line in bodies.describe(rows):
+        OUT.print(escape(line), soft_wrap=True)

@@ -1,0 +1,1 @@
+"""Protocols, metrics and tables by which all systems are judged."""

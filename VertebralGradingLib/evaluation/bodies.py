@@ -1,0 +1,346 @@
+"""How well bodies are found on synthetic spines, and what becomes of heights, grades and intervals.
+
+The same spines are graded with their true masks (the ceiling) and with bodies found on their CTs from centroids alone.
+The CTs show the spine and its surroundings only, so that hundreds can be rendered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from VertebralGradingLib import pipeline
+from VertebralGradingLib.anatomy import VERSE
+from VertebralGradingLib.errors import InputError
+from VertebralGradingLib.evaluation.statistics import area_under_curve, by_subject, written
+from VertebralGradingLib.findings import Finding
+from VertebralGradingLib.genant import score_of_loss
+from VertebralGradingLib.points import Point
+from VertebralGradingLib.sampling import sample
+from VertebralGradingLib.segmentation import BodyMask
+from VertebralGradingLib.segmentation.labels import interpret
+from VertebralGradingLib.spine import build_spine
+from VertebralGradingLib.study import Study
+from VertebralGradingLib.volume import Volume
+
+GRADE_SHARES = (0.803, 0.097, 0.066, 0.034)
+"""Grades 0-3 as often as in VerSe 2019 (Loeffler et al., Radiol AI 2020)."""
+SLICES_MM = (0.8, 1.5, 3.0, 5.0)
+"""Thicknesses that spines are scanned with, in turn."""
+TRUE_MASK = "true mask"
+"""The search that needs none."""
+LABEL = {level: label for label, level in VERSE.items()}
+CLICK_SD_MM = 1.5
+"""Scatter of the centroids that bodies are searched from, per axis."""
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One synthetic spine.
+
+    Attributes:
+        subject: its name.
+        mask: true bodies, VerSe labels, voxels of 1 mm.
+        points: exact middles of the bodies.
+        clicks: the same with a human's scatter.
+        truths: level -> :class:`truth.Truth`.
+        mimics: level -> names.
+        slice_mm: thickness of its slices.
+        ct: HU, None where it was not rendered.
+    """
+
+    subject: str
+    mask: Volume
+    points: tuple[Point, ...]
+    clicks: tuple[Point, ...]
+    truths: dict[str, object]
+    mimics: dict[str, list[str]]
+    slice_mm: float
+    ct: Volume | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one search made of one vertebra.
+
+    Attributes:
+        subject, level, search, slice_mm: which.
+        true_mm: (3,) heights as they are.
+        found_mm: (3,) as measured, empty when they were not.
+        true_loss: graded loss, NaN where only a reader's grade is known, and ``true_grade``, None where it is not.
+        grade, score, interval: of the finding, None when it was not graded.
+        mimics: whether the vertebra has one.
+        outcome: the grade in words, or why there is none.
+        edge_sd_mm: standard deviation of an edge as the search tells it.
+        dice: overlap of the body with the true mask.
+        loss: the graded loss as measured, NaN where it was not.
+    """
+
+    subject: str
+    level: str
+    search: str
+    slice_mm: float
+    true_mm: tuple[float, ...]
+    found_mm: tuple[float, ...]
+    true_loss: float
+    true_grade: int | None
+    grade: int | None
+    score: float | None
+    interval: tuple[float, float] | None
+    mimics: tuple[str, ...]
+    outcome: str
+    edge_sd_mm: float | None = None
+    dice: float | None = None
+    loss: float = float("nan")
+
+
+def draw_case(seed: int, mimics: float = 1.0, slice_mm: float = 1.5, images: bool = True) -> Case:
+    """Draw one spine of 6 to 10 levels.
+
+    Args:
+        seed: fixes it.
+        mimics: see :func:`mimics.add_mimics`.
+        slice_mm: thickness of its slices; they overlap by a fifth.
+        images: whether its CT is rendered.
+    """
+    from VertebralGradingLib.phantom.field import prepare
+    from VertebralGradingLib.phantom.masks import body_masks
+    from VertebralGradingLib.phantom.patches import body_middle
+    from VertebralGradingLib.phantom.plans import LEVELS, SubjectPlan
+    from VertebralGradingLib.phantom.subjects import make_subject
+    from VertebralGradingLib.phantom.volumes import render_ct
+
+    rng = np.random.default_rng([seed, 99])
+    start = int(rng.integers(0, 10))
+    levels = LEVELS[start : min(start + int(rng.integers(6, 11)), 17)]
+    grades: dict[str, int | None] = {level: int(rng.choice(4, p=GRADE_SHARES)) for level in levels}
+    subject = make_subject(SubjectPlan(f"sub-{seed}", "all", grades, mimic_rate=mimics), seed)
+    ready = prepare(subject.spine)
+    points, clicks = [], []
+    for level in levels:
+        frame = ready.frames[subject.spine.levels.index(level)]
+        middle = frame[:3, :3] @ body_middle(subject.spine, level) + frame[:3, 3]
+        points.append(_point(middle, level))
+        clicks.append(_point(middle + rng.normal(0, CLICK_SD_MM, 3), level))
+    ct = None
+    if images:
+        scanner = replace(subject.scanner, slice_mm=slice_mm, step_mm=0.8 * slice_mm, pixel_mm=0.9, tilt=0.0)
+        ct = render_ct(subject.spine, scanner, list(levels), 36.0, 36.0, 44.0).ct
+    mimicked = {level: list(names) for level, names in subject.mimics.items()}
+    masks = body_masks(ready, levels)
+    return Case(subject.plan.name, masks, tuple(points), tuple(clicks), dict(subject.truths), mimicked, slice_mm, ct)
+
+
+def _point(place: NDArray[np.float64], level: str) -> Point:
+    x, y, z = (float(v) for v in place)
+    return Point((x, y, z), level, level)
+
+
+def grade_case(case: Case, search: str) -> list[Row]:
+    """Grade one spine.
+
+    Args:
+        case: with its CT, unless ``search`` is "true mask".
+        search: "true mask", or one of :data:`finders.CHOICES`.
+    """
+    studies: list[Study] = []
+    if search == TRUE_MASK:
+        spine, labels = build_spine(case.points), interpret(case.mask, "verse")
+        report = pipeline.grade(None, spine, labels, on_study=studies.append)
+    else:
+        report = pipeline.grade(case.ct, build_spine(case.clicks), on_study=studies.append, bodies_by=search)
+    bodies = {item.vertebra.level: item.measurement.body for item in studies[0].vertebrae if item.measurement}
+    found = {finding.level: finding for finding in report.findings}
+    return [_row(case, level, search, found[level], bodies.get(level)) for level in case.truths if level in found]
+
+
+def overlap(body: BodyMask, mask: Volume, level: str) -> float:
+    """Dice of a body block with a label of a mask (VerSe numbers), on the block's samples."""
+    true = sample(mask, body.grid.points(), order=0, fill=0) == LABEL[level]
+    mine = body.occupancy >= 0.5
+    return float(2 * (true & mine).sum() / max(true.sum() + mine.sum(), 1))
+
+
+def _row(case: Case, level: str, search: str, finding: Finding, body: BodyMask | None) -> Row:
+    true = case.truths[level]
+    return Row(
+        case.subject,
+        level,
+        search,
+        case.slice_mm,
+        true.after_mm,  # type: ignore[attr-defined]
+        tuple(finding.heights_mm.values()),
+        true.graded,  # type: ignore[attr-defined]
+        true.grade,  # type: ignore[attr-defined]
+        finding.grade,
+        finding.score,
+        finding.grade_interval,
+        tuple(case.mimics.get(level, ())),
+        _outcome(finding),
+        _edge_sd(finding),
+        None if body is None else overlap(body, case.mask, level),
+        _loss(finding),
+    )
+
+
+def evaluate_bodies(
+    spines: int,
+    seed: int = 5000,
+    searches: Sequence[str] = (TRUE_MASK, "classical", "network"),
+    mimics: float = 1.0,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Row]:
+    """Grade synthetic spines by several searches; thicknesses take turns, and every other four have no mimics.
+
+    Args:
+        spines: how many.
+        seed: of the first; training uses other seeds.
+        searches: see :func:`grade_case`.
+        mimics: rate where there are any.
+        progress: called with (done, spines).
+    """
+    rows: list[Row] = []
+    images = any(search != TRUE_MASK for search in searches)
+    for n in range(spines):
+        thickness = SLICES_MM[n % len(SLICES_MM)]
+        rate = mimics if (n // len(SLICES_MM)) % 2 else 0.0
+        case = draw_case(seed + n, rate, thickness, images)
+        for search in searches:
+            rows += grade_case(case, search)
+        if progress is not None:
+            progress(n + 1, spines)
+    return rows
+
+
+def evaluate_folder(
+    data: str | Path,
+    searches: Sequence[str] = (TRUE_MASK, "classical", "network"),
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Row]:
+    """Grade the cases of a VerSe-style folder; heights measured in the given masks count as true.
+
+    Args:
+        data: with CTs, masks and centroids; grades where it has them.
+        searches: see :func:`grade_case`.
+        progress: called with (done, cases).
+
+    Raises:
+        InputError: no case can be used.
+    """
+    from VertebralGradingLib.phantom.folders import read_folder
+
+    cases = [case for case in read_folder(data) if case.ct and (case.mask or case.body_mask) and case.centroids]
+    if not cases:
+        raise InputError("The data folder has no case with CT, mask and centroids.", "Check the folder.")
+    rows: list[Row] = []
+    for number, case in enumerate(cases):
+        ct, labels = case.load_ct(), interpret(case.load_mask(body=case.body_mask is not None), "verse")
+        spine = build_spine(case.load_points())
+        kept: list[Study] = []
+        reports = {TRUE_MASK: pipeline.grade(ct, spine, labels, on_study=kept.append)}
+        reports |= {s: pipeline.grade(ct, spine, on_study=kept.append, bodies_by=s) for s in searches if s != TRUE_MASK}
+        given = {f.level: tuple(f.heights_mm.values()) for f in reports[TRUE_MASK].findings}
+        true = {item.vertebra.level: item.measurement.body for item in kept[0].vertebrae if item.measurement}
+        for (search, report), study in zip(reports.items(), kept, strict=True):
+            bodies = {item.vertebra.level: item.measurement.body for item in study.vertebrae if item.measurement}
+            for finding in report.findings if search in searches else ():
+                if not given.get(finding.level):
+                    continue
+                mine = bodies.get(finding.level)
+                same = None if mine is None else _same(mine, true[finding.level])
+                rows.append(
+                    Row(
+                        case.subject, finding.level, search, float(ct.spacing.max()), given[finding.level],
+                        tuple(finding.heights_mm.values()), float("nan"), case.grades.get(finding.level),
+                        finding.grade, finding.score, finding.grade_interval, (), _outcome(finding), _edge_sd(finding),
+                        same,
+                    )
+                )  # fmt: skip
+        if progress is not None:
+            progress(number + 1, len(cases))
+    return rows
+
+
+def _same(body: BodyMask, other: BodyMask) -> float:
+    """Dice of two body blocks."""
+    affine = other.grid.affine
+    assert affine is not None  # body blocks are rigid
+    theirs = sample(Volume(other.occupancy, affine), body.grid.points(), fill=0.0) >= 0.5
+    mine = body.occupancy >= 0.5
+    return float(2 * (theirs & mine).sum() / max(theirs.sum() + mine.sum(), 1))
+
+
+def _loss(finding: Finding) -> float:
+    """The largest of anterior, middle and mean loss, as :func:`truth.compare` grades."""
+    losses = list(finding.height_loss.values())
+    return float(max(losses[0], losses[1], np.mean(losses))) if losses else float("nan")
+
+
+def _outcome(finding: Finding) -> str:
+    return f"grade {finding.grade}" if finding.grade is not None else finding.suggested_exclusion or finding.reason
+
+
+def _edge_sd(finding: Finding) -> float | None:
+    evidence = finding.evidence_of("morphometry")
+    return None if evidence is None else float(evidence.quantities["height_sd_mm"]["anterior"]) / float(np.sqrt(2))
+
+
+def describe(rows: Sequence[Row]) -> list[str]:
+    """The tables: heights by thickness; grades, abstention and intervals by search."""
+    lines = ["heights against truth (mm): mean absolute error, bias; 90 % interval over subjects"]
+    searches = list(dict.fromkeys(row.search for row in rows))
+    for search in searches:
+        for thickness in sorted({row.slice_mm for row in rows}):
+            chosen = [row for row in rows if row.search == search and row.slice_mm == thickness and row.found_mm]
+            if not chosen:
+                continue
+            error = np.array([np.subtract(row.found_mm, row.true_mm) for row in chosen])
+            mae = by_subject(_mean_of(np.abs(error).mean(1)), [row.subject for row in chosen])
+            lines.append(
+                f"  {search:10s} {thickness:.1f} mm slices: {written(*mae)} bias {error.mean():+.3f} "
+                f"(ant/mid/post {' '.join(f'{b:+.2f}' for b in error.mean(0))}) of {len(chosen)} vertebrae; "
+                f"Dice {np.mean([row.dice for row in chosen]):.3f}, least {np.min([row.dice for row in chosen]):.3f}"
+            )
+    lines.append("grades: area under the curve for grade 2 and more, abstention, intervals of the score")
+    for search in searches:
+        for name, chosen in _groups([row for row in rows if row.search == search]):
+            graded = [row for row in chosen if row.score is not None and row.true_grade is not None]
+            if not graded:
+                continue
+            truth = np.array([(row.true_grade or 0) >= 2 for row in graded])
+            score = np.array([row.score for row in graded], dtype=float)
+            auc = by_subject(_auc_of(truth, score), [row.subject for row in graded])
+            exact = np.mean([row.grade == row.true_grade for row in graded])
+            low, high = np.array([row.interval for row in graded], dtype=float).T
+            target = np.array([float(score_of_loss(max(row.true_loss, 0.0))) for row in graded])
+            known = np.isfinite([row.true_loss for row in graded])
+            covered = np.mean(((low <= target + 1e-9) & (target <= high + 1e-9))[known]) if known.any() else np.nan
+            lines.append(
+                f"  {search:10s} {name:24s} AUC {written(*auc)} ({int(truth.sum())} of {len(truth)}), "
+                f"exact {exact:.3f}, not graded {1 - len(graded) / len(chosen):.3f}, covered {covered:.3f}, "
+                f"mean width {np.mean(high - low):.2f}"
+            )
+    return lines
+
+
+def _groups(rows: list[Row]) -> list[tuple[str, list[Row]]]:
+    thin = [row for row in rows if row.slice_mm <= 3.0]
+    with_mimics = {row.subject for row in rows if row.mimics}
+    return [
+        ("to 3 mm, without mimics", [row for row in thin if row.subject not in with_mimics]),
+        ("to 3 mm, with mimics", [row for row in thin if row.subject in with_mimics]),
+        ("5 mm", [row for row in rows if row.slice_mm > 3.0]),
+        ("all", rows),
+    ]
+
+
+def _mean_of(values: NDArray[np.float64]) -> Callable[[NDArray[np.intp]], float]:
+    return lambda chosen: float(values[chosen].mean())
+
+
+def _auc_of(truth: NDArray[np.bool_], score: NDArray[np.float64]) -> Callable[[NDArray[np.intp]], float]:
+    return lambda chosen: area_under_curve(truth[chosen], score[chosen])

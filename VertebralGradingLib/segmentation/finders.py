@@ -1,0 +1,86 @@
+"""Which search finds bodies on a CT: the learned network where it can be used, else the one without weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from VertebralGradingLib.errors import MethodError
+from VertebralGradingLib.segmentation.body import BodyMask
+from VertebralGradingLib.segmentation.classical import find_body_classical
+from VertebralGradingLib.volume import Volume
+
+Find = Callable[
+    [Volume, NDArray[np.float64], NDArray[np.float64], float | None, float | None],
+    BodyMask,
+]
+"""From CT, centroid (RAS mm), axes (right, anterior, up) and the steps to the next centroids up and down to a body."""
+
+CHOICES = ("auto", "network", "classical")
+NOT_LEARNED = "network_unavailable"
+"""Flag of bodies found without the network although it was wanted where it can be had."""
+
+
+@dataclass(frozen=True)
+class Finder:
+    """A search, and what to tell of it.
+
+    Attributes:
+        find: the search.
+        about: for a report's provenance: ``source``, and model, version and checksum, or why there is none.
+        flags: of every body it finds.
+    """
+
+    find: Find
+    about: dict[str, Any] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+
+
+CLASSICAL = Finder(find_body_classical, {"source": "classical"})
+
+
+def choose_finder(wanted: str = "auto", device: str = "cpu") -> Finder:
+    """The search to use.
+
+    Args:
+        wanted: "auto" takes the network where it is installed, whole, and torch is there; else the classical search,
+            with a flag; "network" insists; "classical" loads neither torch nor weights.
+        device: where the network runs.
+
+    Raises:
+        MethodError: another choice, or the network is insisted on and cannot be used.
+    """
+    if wanted not in CHOICES:
+        raise MethodError(f"Bodies cannot be found by {wanted!r}.", f"Choose one of: {', '.join(CHOICES)}.")
+    if wanted == "classical":
+        return CLASSICAL
+    try:
+        return _network(device)
+    except MethodError as error:
+        if wanted == "network":
+            raise
+        return Finder(find_body_classical, {"source": "classical", "why": error.message}, (NOT_LEARNED,))
+
+
+def _network(device: str) -> Finder:
+    from VertebralGradingLib.models.registry import find_model
+    from VertebralGradingLib.segmentation.learned import MODEL
+
+    model = find_model(MODEL)
+    return _loaded(str(model.folder), model.checksum, device)
+
+
+@lru_cache(maxsize=2)
+def _loaded(folder: str, checksum: str, device: str) -> Finder:
+    """The network, loaded once for all studies; the arguments tell when it has been replaced."""
+    from VertebralGradingLib.models.registry import find_model
+    from VertebralGradingLib.segmentation.learned import MODEL, NetworkFinder
+
+    model = find_model(MODEL)
+    about = {"source": "network", "model": model.name, "version": model.version, "checksum": checksum}
+    return Finder(NetworkFinder.load(device, model), about)

@@ -1,0 +1,44 @@
+"""``python -m VertebralGradingLib.training SYSTEM``: training where only torch, numpy, scipy and safetensors are.
+
+The same as ``vertebral-grading train``, without typer and rich.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from VertebralGradingLib.errors import VertebralGradingError
+from VertebralGradingLib.training import segmentation
+
+
+def main() -> None:
+    """Train; prints a line for each row of the curve."""
+    parser = argparse.ArgumentParser(prog="python -m VertebralGradingLib.training")
+    parser.add_argument("system", choices=["segmentation"])
+    parser.add_argument("--config", default="default", choices=list(segmentation.CONFIGS))
+    parser.add_argument("--phantom", default="uniform")
+    parser.add_argument("--data")
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--minutes", type=float)
+    parser.add_argument("--blocks")
+    args = parser.parse_args()
+
+    def progress(what: str, done: int, total: int, row: dict[str, float]) -> None:
+        numbers = " ".join(f"{name} {value:.4g}" for name, value in row.items() if name != "step")
+        print(f"{what} {done}/{total} {numbers}", flush=True)
+
+    limit = None if args.minutes is None else 60.0 * args.minutes
+    config = segmentation.configured(args.config, args.phantom)
+    try:
+        segmentation.train_segmentation(
+            config, args.out, args.device, args.workers, limit, args.blocks, args.data, progress
+        )
+    except VertebralGradingError as error:
+        sys.exit(f"{error.message} {error.hint}")
+
+
+if __name__ == "__main__":
+    main()

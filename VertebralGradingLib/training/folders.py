@@ -1,0 +1,102 @@
+"""Blocks from real CTs with masks: VerSe-style folders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from VertebralGradingLib.errors import InputError, MaskError
+from VertebralGradingLib.phantom.folders import VerseCase, read_folder
+from VertebralGradingLib.reformation import rigid_grid
+from VertebralGradingLib.sampling import sample
+from VertebralGradingLib.segmentation import find_body, mask_label
+from VertebralGradingLib.segmentation.labels import VertebraLabels, interpret
+from VertebralGradingLib.spine import Spine, Vertebra, build_spine
+from VertebralGradingLib.training.blocks import CLASSES, BlockPlan, shard_path
+from VertebralGradingLib.training.checkpoints import write_tensors
+from VertebralGradingLib.volume import Volume
+
+_CLICK_SD_MM = 2.0
+_REPEATS = 3
+"""Blocks of each vertebra, each from another place."""
+
+
+def fill_from_folder(
+    data: str | Path, folder: Path, plan: BlockPlan, progress: Callable[[int, int], None] | None = None
+) -> None:
+    """Cut blocks out of every case that has CT, mask and centroids and belongs to no test split; a shard for each.
+
+    Bodies come from body masks where there are any, else from whole-vertebra masks without their arches. Discs are not
+    marked. Shards that are there already stay.
+
+    Raises:
+        InputError: no case can be used.
+    """
+    cases = [case for case in read_folder(data) if case.ct and case.mask and case.centroids and case.split != "test"]
+    if not cases:
+        raise InputError("The data folder has no case with CT, mask and centroids.", "Check the folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, case in enumerate(cases):
+        if not shard_path(folder, number).exists():
+            _write_case(case, number, folder, plan)
+        if progress is not None:
+            progress(number + 1, len(cases))
+
+
+def _write_case(case: VerseCase, number: int, folder: Path, plan: BlockPlan) -> None:
+    ct = case.load_ct()
+    whole = interpret(case.load_mask(), "verse")
+    labels = interpret(case.load_mask(body=True), "verse") if case.body_mask else whole
+    spine = build_spine(case.load_points())
+    parts: dict[str, list[NDArray[np.generic]]] = {"image": [], "share": [], "kind": []}
+    for vertebra in spine.vertebrae:
+        label = mask_label(whole, vertebra)
+        if label is None or not vertebra.gradable_level:
+            continue
+        for repeat in range(_REPEATS):
+            rng = np.random.default_rng([plan.seed, number, label, repeat])
+            block = _block(ct, whole, labels, spine, vertebra, label, plan.edge, rng)
+            if block is not None:
+                for name, value in block.items():
+                    parts[name].append(value)
+    if parts["image"]:
+        tensors = {name: torch.from_numpy(np.stack(values)) for name, values in parts.items()}
+        write_tensors(shard_path(folder, number), tensors)
+
+
+def _block(
+    ct: Volume,
+    whole: VertebraLabels,
+    labels: VertebraLabels,
+    spine: Spine,
+    vertebra: Vertebra,
+    label: int,
+    edge: int,
+    rng: np.random.Generator,
+) -> dict[str, NDArray[np.generic]] | None:
+    """One block around a scattered centroid, as :mod:`blocks` stores them; None where the mask shows no body."""
+    try:
+        body, _ = find_body(None, spine, vertebra, labels)
+    except MaskError:
+        return None
+    axes = spine.axes(vertebra)
+    points = rigid_grid(vertebra.center + axes @ rng.normal(0, _CLICK_SD_MM, 3), axes, (edge,) * 3, 1.0).points()
+    affine = body.grid.affine
+    assert affine is not None  # body blocks are rigid
+    share = sample(Volume(body.occupancy, affine), points, fill=0.0)
+    numbers = sample(whole.volume, points, order=0, fill=0)
+    kind = np.zeros(share.shape, dtype=np.uint8)
+    kind[(numbers > 0) & (numbers != label)] = CLASSES.index("neighbour")
+    kind[numbers == label] = CLASSES.index("vertebra")
+    unseen = ~ct.contains(points)
+    kind[unseen] = CLASSES.index("unseen")
+    share[unseen] = 0.0
+    return {
+        "image": sample(ct, points).round().clip(-1024, 3071).astype(np.int16),
+        "share": (255 * share).round().astype(np.uint8),
+        "kind": kind,
+    }
