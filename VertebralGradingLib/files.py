@@ -55,8 +55,11 @@ def grade_files(
     numbering: str = "auto",
     series: str | None = None,
     progress: Progress | None = None,
+    bodies_by: str = "auto",
 ) -> Report:
     """Read, grade, and with ``out_dir`` write ``findings.json``, ``findings.csv``, ``report.html``, ``overview.png``.
+
+    Bodies that no mask shows are found as ``bodies_by`` says (:func:`finders.choose_finder`).
 
     Raises:
         VertebralGradingError: one of its children, with a hint.
@@ -64,7 +67,7 @@ def grade_files(
     started = time.perf_counter()
     ct, spine, mask = read_study(ct_path, centroids_path, mask_path, lowest, numbering, series)
     reading = time.perf_counter() - started
-    report = grade(ct, spine, mask, methods, progress)
+    report = grade(ct, spine, mask, methods, progress, bodies_by=bodies_by)
     report.provenance["times_s"]["reading_s"] = round(reading, 3)
     if out_dir is not None:
         volume = ct if ct is not None else mask.volume if mask is not None else None

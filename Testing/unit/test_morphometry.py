@@ -27,10 +27,18 @@ from VertebralGradingLib.defects import find_defects
 from VertebralGradingLib.errors import CentroidError, MaskError
 from VertebralGradingLib.findings import POSITIONS, Finding, Report
 from VertebralGradingLib.morphometric import move_points
-from VertebralGradingLib.morphometry import INSET, POINT_NAMES, heights_from_points, measure, slab_heights
+from VertebralGradingLib.morphometry import (
+    INSET,
+    POINT_NAMES,
+    _local_value,
+    heights_from_points,
+    measure,
+    slab_heights,
+)
 from VertebralGradingLib.pipeline import explain, grade
 from VertebralGradingLib.segmentation.body import SHAPE, STEP_MM, BodyMask, body_grid
 from VertebralGradingLib.segmentation.labels import interpret
+from VertebralGradingLib.sheets import AHEAD_MM
 from VertebralGradingLib.spine import build_spine
 from VertebralGradingLib.study import Study, prepare
 
@@ -132,25 +140,38 @@ def test_exact_body_has_its_heights_whatever_the_blocks_frame(n: int, turn: tupl
     assert tilt < 0.7
 
 
-@pytest.mark.parametrize("turn", [(0.0, 0.0, 0.0), (4.0, 3.0, 0.0)])
-def test_heights_do_not_jump_with_the_blocks_samples(turn: tuple[float, float, float]) -> None:
-    shifts = [(0.0, 0.125 * n, 0.0) for n in range(8)] + [(0.125 * n, 0.3, 0.2) for n in range(8)]
-    heights = np.array([measure(exact_body(bent_spine(), 1, turn, shift)).heights_mm for shift in shifts])
-    assert np.ptp(heights, axis=0).max() <= 0.1
+@pytest.mark.parametrize("width", [1.5, 3.6])
+def test_local_value_does_not_jump_from_column_to_column(width: float) -> None:
+    profile = np.where(np.abs(AHEAD_MM) < 14.0, 12.0 - 0.05 * AHEAD_MM**2, np.nan)
+    places = np.arange(-11.0, -7.0, 0.02)
+    found = [_local_value(profile, place, place - 0.2 * width, place + width, -1) for place in places]
+    steps = np.diff(found)
+    assert (steps > 0).all()
+    assert np.ptp(steps) <= 0.02
+    assert np.abs(np.array(found) - (12.0 - 0.05 * places**2)).max() <= 0.1
 
 
-def test_no_point_lies_on_a_wall_that_leans_over_its_endplate() -> None:
-    """The back wall is cut away from below at 60 degrees, so that it meets the lower edge 4 mm in front of the waist."""
-    body = exact_body(bent_spine(), 2, (0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
-    whole = measure(body)
+def test_local_value_of_what_is_known() -> None:
+    profile = np.full(SHAPE[1], np.nan)
+    with pytest.raises(MaskError):
+        _local_value(profile, 0.0, -1.0, 1.0, 1)
+    profile[20:40:3] = 0.2 * AHEAD_MM[20:40:3]  # two of three columns miss
+    assert _local_value(profile, 3.0, 1.0, 4.0, 1) == pytest.approx(0.6)
+    assert _local_value(profile, 30.0, 29.0, 31.0, 1) == pytest.approx(0.2 * AHEAD_MM[20])
+
+
+@pytest.mark.parametrize("lean", [2.0, 4.0])
+def test_no_point_lies_on_a_wall_that_leans_over_its_endplate(lean: float) -> None:
+    """From the lower back point on, the lower edge runs up steeply, as the back wall of a strong wedge does."""
+    whole = measure(exact_body(bent_spine(), 2, (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)))
     center = whole.sheets.grid.to_ras((np.array(SHAPE) - 1) / 2)
-    posterior = (whole.points_ras[5] - center) @ whole.sheets.axes
+    _, ahead, up = (whole.points_ras[5] - center) @ whole.sheets.axes
     row, column, _ = np.indices(SHAPE)
-    height = ((SHAPE[0] - 1) / 2 - row) * STEP_MM[0] - posterior[2]
-    behind = posterior[1] + 1.0 - ((SHAPE[1] - 1) / 2 - column) * STEP_MM[1]
-    cut = np.clip(0.5 + height - 2.0 * behind, 0, 1)
+    height = ((SHAPE[0] - 1) / 2 - row) * STEP_MM[0] - up
+    behind = ahead - ((SHAPE[1] - 1) / 2 - column) * STEP_MM[1]
+    cut = np.clip(0.5 + height - lean * behind, 0, 1)
     found = measure(replace(whole.body, occupancy=np.minimum(whole.body.occupancy, cut).astype(np.float32)))
-    assert found.heights_mm[2] == pytest.approx(whole.heights_mm[2], abs=0.6)
+    assert found.heights_mm[2] == pytest.approx(whole.heights_mm[2], abs=0.4)
 
 
 def test_points_lie_on_the_endplates_where_they_are_defined() -> None:

@@ -123,7 +123,8 @@ class Server:
                 answer["bodies"] = labels_message(bodies, Path(request["bodies_folder"]), "bodies")
 
         methods = tuple(request.get("methods") or ("morphometry",))
-        report = grade(ct, spine, mask, methods, progress, on_finding, on_study)
+        wanted = str(request.get("bodies_by") or "auto")
+        report = grade(ct, spine, mask, methods, progress, on_finding, on_study, bodies_by=wanted)
         return {**answer, "cancelled": not report.study["complete"], "report": report.to_dict()}
 
     def _explain(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -139,6 +140,7 @@ class Server:
             level=str(request.get("level")),
             kind=str(request.get("kind", "heights")),
             method=str(request.get("method", "morphometry")),
+            bodies_by=str(request.get("bodies_by") or "auto"),
         )
         plain = {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in answer.items()}
         return {"explanation": plain}

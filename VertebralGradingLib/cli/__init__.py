@@ -64,12 +64,15 @@ def grade(
     series: Annotated[
         str | None, typer.Option(help="SeriesInstanceUID, when a DICOM folder holds several series.")
     ] = None,
+    bodies: Annotated[
+        str, typer.Option("--bodies", help="How bodies without a mask are found: auto, network, classical.")
+    ] = "auto",
 ) -> None:
     """Grade every vertebra of a CT (or of a mask) and write findings and report."""
     if mask_only is not None and (ct is not None or mask is not None):
         raise typer.BadParameter("--mask-only takes neither a CT nor --mask")
     _grade_and_write(
-        ct, centroids, mask_only or mask, out, tuple(method or ("morphometry",)), lowest, numbering, series
+        ct, centroids, mask_only or mask, out, tuple(method or ("morphometry",)), lowest, numbering, series, bodies
     )
 
 
@@ -81,7 +84,7 @@ def demo(out: _OutDir = Path("demo-output")) -> None:
 
     with _writing():
         ct, centroids = write_demo_case(out)
-    report = _grade_and_write(Path(ct), Path(centroids), None, out, ("morphometry",), None, "auto", None)
+    report = _grade_and_write(Path(ct), Path(centroids), None, out, ("morphometry",), None, "auto", None, "classical")
     worst = max(report.findings, key=lambda finding: finding.score or 0.0)
     loss = worst.height_loss.get("anterior", 0.0)
     OUT.print(
@@ -143,6 +146,7 @@ def _grade_and_write(
     lowest: str | None,
     numbering: str,
     series: str | None,
+    bodies: str,
 ) -> Report:
     from VertebralGradingLib.files import grade_files
 
@@ -152,7 +156,7 @@ def _grade_and_write(
         def progress(done: int, total: int, level: str) -> None:
             bar.update(task, completed=done, total=total, description=level)
 
-        report = grade_files(ct, points, mask, out, lowest, methods, numbering, series, progress)
+        report = grade_files(ct, points, mask, out, lowest, methods, numbering, series, progress, bodies)
     _print(report)
     OUT.print(f"Written to {escape(str(out))}: findings.json, findings.csv, report.html, overview.png")
     return report

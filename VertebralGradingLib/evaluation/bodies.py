@@ -277,7 +277,7 @@ def _same(body: BodyMask, other: BodyMask) -> float:
 def _loss(finding: Finding) -> float:
     """The largest of anterior, middle and mean loss, as :func:`truth.compare` grades."""
     losses = list(finding.height_loss.values())
-    return float(max(losses[0], losses[1], np.mean(losses))) if losses else float("nan")
+    return max(losses[0], losses[1], sum(losses) / len(losses)) if losses else float("nan")
 
 
 def _outcome(finding: Finding) -> str:

@@ -139,7 +139,7 @@ def _edge(
             guess = a + (b - a) * fa / (fa - fb)
         between = (guess - a) * (guess - b) < 0
         edge[which] = np.where(between, guess, middle)
-        exact = (np.abs(found) < _EXACT_MM / 10) | (np.abs(b - a) < _EXACT_MM)
+        exact = (np.abs(found) < _EXACT_MM / 100) | (np.abs(b - a) < _EXACT_MM)
         edge[which[exact]] = x[exact]
         which = which[~exact]
         if not len(which):
