@@ -13,6 +13,7 @@ from VertebralGradingLib.pipeline import grade
 from VertebralGradingLib.points import read_points
 from VertebralGradingLib.report import write_report
 from VertebralGradingLib.segmentation import VertebraLabels
+from VertebralGradingLib.segmentation.finders import DEFAULT
 from VertebralGradingLib.segmentation.labels import centroids_from_labels, interpret
 from VertebralGradingLib.spine import Spine, build_spine
 from VertebralGradingLib.study import Progress
@@ -55,7 +56,7 @@ def grade_files(
     numbering: str = "auto",
     series: str | None = None,
     progress: Progress | None = None,
-    bodies_by: str = "auto",
+    bodies_by: str = DEFAULT,
 ) -> Report:
     """Read, grade, and with ``out_dir`` write ``findings.json``, ``findings.csv``, ``report.html``, ``overview.png``.
 

@@ -16,7 +16,7 @@ from VertebralGradingLib.errors import CentroidError, InputError, MethodError
 from VertebralGradingLib.findings import Evidence, Finding, Report
 from VertebralGradingLib.morphometric import defect_decision
 from VertebralGradingLib.segmentation import CLASSICAL, Finder, VertebraLabels, mask_label
-from VertebralGradingLib.segmentation.finders import choose_finder
+from VertebralGradingLib.segmentation.finders import DEFAULT, choose_finder
 from VertebralGradingLib.spine import Spine
 from VertebralGradingLib.study import MeasuredVertebra, Progress, Study, prepare
 from VertebralGradingLib.volume import Volume, check_hounsfield
@@ -43,7 +43,7 @@ def grade(
     progress: Progress | None = None,
     on_finding: Callable[[Finding], None] | None = None,
     on_study: Callable[[Study], None] | None = None,
-    bodies_by: str = "classical",
+    bodies_by: str = DEFAULT,
 ) -> Report:
     """Grade every thoracic and lumbar vertebra of a spine.
 
@@ -92,7 +92,7 @@ def explain(
     level: str,
     kind: str = "heights",
     method: str = "morphometry",
-    bodies_by: str = "classical",
+    bodies_by: str = DEFAULT,
     **options: Any,
 ) -> dict[str, Any]:
     """Why a vertebra has its grade, as arrays and numbers of one method.

@@ -65,8 +65,8 @@ def grade(
         str | None, typer.Option(help="SeriesInstanceUID, when a DICOM folder holds several series.")
     ] = None,
     bodies: Annotated[
-        str, typer.Option("--bodies", help="How bodies without a mask are found: auto, network, classical.")
-    ] = "auto",
+        str, typer.Option("--bodies", help="How bodies without a mask are found: classical, network (a model), auto.")
+    ] = "classical",
 ) -> None:
     """Grade every vertebra of a CT (or of a mask) and write findings and report."""
     if mask_only is not None and (ct is not None or mask is not None):
