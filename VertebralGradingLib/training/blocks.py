@@ -137,9 +137,13 @@ def render_shard(
     pool = draw_spines(plan_, number) if pool is None else pool
     thick = 0.85 if plan_.preset == "hard" else 0.35
     options = DatasetOptions(
-        (plan_.edge,) * 3, batch=8 if device == "cpu" else 16, appearance=plan_.appearance, jitter=plan_.jitter,
+        (plan_.edge,) * 3,
+        batch=8 if device == "cpu" else 16,
+        balanced=number % 2 == 0,  # the other half as they come: with fractures alone, normal bodies look broken
+        appearance=plan_.appearance,
+        jitter=plan_.jitter,
         thick=thick,
-    )  # fmt: skip
+    )
     data = PhantomDataset(pool, own, options, device)
     parts: list[dict[str, Tensor]] = []
     for batch in range(-(-plan_.blocks // options.batch)):
