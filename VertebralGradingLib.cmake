@@ -25,6 +25,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/errors.py
   VertebralGradingLib/evaluation/__init__.py
   VertebralGradingLib/evaluation/bodies.py
+  VertebralGradingLib/evaluation/body_tables.py
   VertebralGradingLib/evaluation/statistics.py
   VertebralGradingLib/files.py
   VertebralGradingLib/findings.py

@@ -192,7 +192,8 @@ def _six_points(
     for position in POSITIONS:
         for side, inward in (("superior", -1), ("inferior", 1)):
             low, high = (places[position] + w * depth for w in _reversed(_WINDOW[position]))
-            height = _local_value(lines[side], places[position], low, high, inward)
+            rule = 0 if position == "middle" else inward  # no wall is near the middle, but a pit may be
+            height = _local_value(lines[side], places[position], low, high, rule)
             points.append(sheets.to_ras(places[position], left, height))
     return np.array(points), front, back
 
@@ -233,7 +234,8 @@ def _local_value(line: NDArray[np.float64], place: float, low: float, high: floa
 
     The profile is joined linearly between its columns and fitted at evenly spaced places, so that the value does not
     jump as the window moves over the columns. Where columns miss, the window is cut to those that are known. Where the
-    profile turns steeply into the body (``inward`` -1 down, 1 up) towards its end, it runs up a wall, not an endplate.
+    profile turns steeply into the body (``inward`` -1 down, 1 up) towards its end, it runs up a wall, not an endplate;
+    with ``inward`` 0 all of it counts.
     """
     known = np.isfinite(line)
     if not known.any():

@@ -16,7 +16,7 @@ from VertebralGradingLib.errors import CentroidError, InputError, MethodError
 from VertebralGradingLib.findings import Evidence, Finding, Report
 from VertebralGradingLib.morphometric import defect_decision
 from VertebralGradingLib.segmentation import CLASSICAL, Finder, VertebraLabels, mask_label
-from VertebralGradingLib.segmentation.finders import DEFAULT, choose_finder
+from VertebralGradingLib.segmentation.finders import CHOICES, DEFAULT, choose_finder
 from VertebralGradingLib.spine import Spine
 from VertebralGradingLib.study import MeasuredVertebra, Progress, Study, prepare
 from VertebralGradingLib.volume import Volume, check_hounsfield
@@ -122,6 +122,8 @@ def unfinished_report(
 
 def _finder(ct: Volume | None, spine: Spine, mask: VertebraLabels | None, wanted: str) -> Finder:
     """How bodies are found; nothing is loaded where a mask gives them all."""
+    if wanted not in CHOICES:
+        raise MethodError(f"Bodies cannot be found by {wanted!r}.", f"Choose one of: {', '.join(CHOICES)}.")
     graded = [vertebra for vertebra in spine.vertebrae if vertebra.gradable_level]
     if ct is None or (mask is not None and all(mask_label(mask, vertebra) is not None for vertebra in graded)):
         return CLASSICAL

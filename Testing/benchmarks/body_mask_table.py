@@ -216,6 +216,8 @@ def _summary(search: str, rows: list[tuple[str, bool, float, float, float, NDArr
 
 def signed_distance(occupancy: NDArray[np.float32]) -> NDArray[np.float64]:
     """Distance (mm) inside the surface where occupancy crosses one half, negative outside, by half samples."""
+    if not (occupancy >= 0.5).any():
+        return np.full(occupancy.shape, -20.0)
     box = tuple(slice(max(used.min() - 6, 0), used.max() + 7) for used in np.nonzero(occupancy >= 0.5))
     fine = zoom(occupancy[box], _FINER, order=1, grid_mode=True, mode="nearest") >= 0.5
     step = np.array(STEP_MM) / _FINER

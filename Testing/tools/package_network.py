@@ -10,7 +10,7 @@ import numpy as np
 
 from VertebralGradingLib.models.cards import Card, Figure
 from VertebralGradingLib.models.weights import describe_file, read_arrays
-from VertebralGradingLib.segmentation.learned import FILE, MODEL, Calibration
+from VertebralGradingLib.segmentation.learned import FILE, MODEL, Calibration, channels_of
 
 
 def main() -> None:
@@ -19,7 +19,12 @@ def main() -> None:
 
     parser = argparse.ArgumentParser()
     parser.add_argument("weights", type=Path, help="snapshot or average of a run")
-    parser.add_argument("--about", type=Path, required=True, help="JSON: version, trained_on, figures, calibration")
+    parser.add_argument(
+        "--about",
+        type=Path,
+        required=True,
+        help="JSON: version, min_program_version, trained_on, license_text, figures, calibration",
+    )
     parser.add_argument("--out", type=Path, default=Path("Resources/models"))
     args = parser.parse_args()
     about = json.loads(args.about.read_text(encoding="utf-8"))
@@ -27,7 +32,6 @@ def main() -> None:
     folder = args.out / MODEL
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: array.astype(np.float16) for name, array in arrays.items()}, folder / FILE)
-    widths = [arrays[name].shape[0] for name in sorted(arrays) if name.startswith("down.") and "norm1.weight" in name]
     calibration = Calibration(**about["calibration"])
     card = Card(
         name=MODEL,
@@ -37,7 +41,7 @@ def main() -> None:
         min_program_version=about["min_program_version"],
         files=(describe_file(folder / FILE),),
         license="Apache-2.0",
-        license_text="Trained on synthetic spines made by VertebralGrading alone; no patient data went into it.",
+        license_text=about["license_text"],
         trained_on=about["trained_on"],
         figures=tuple(
             Figure(
@@ -45,7 +49,7 @@ def main() -> None:
             )
             for f in about["figures"]
         ),
-        config={"network": {"channels": widths, "groups": 8}, "calibration": vars(calibration)},
+        config={"network": {"channels": channels_of(arrays)}, "calibration": vars(calibration)},
     )
     (folder / "card.json").write_bytes(card.to_json())
     print(f"{folder}: {sum(item.bytes for item in card.files) / 1e6:.2f} MB")

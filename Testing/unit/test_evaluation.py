@@ -10,14 +10,15 @@ import pytest
 
 pytest.importorskip("torch")
 
-from VertebralGradingLib.errors import InputError
-from VertebralGradingLib.evaluation import bodies
+from VertebralGradingLib.errors import InputError, MethodError
+from VertebralGradingLib.evaluation import bodies, body_tables
 from VertebralGradingLib.evaluation.statistics import area_under_curve, by_subject, written
 from VertebralGradingLib.phantom.folders import write_grades, write_subject
 from VertebralGradingLib.phantom.imaging import Scanner
 from VertebralGradingLib.phantom.plans import SubjectPlan
 from VertebralGradingLib.phantom.subjects import make_subject
 from VertebralGradingLib.phantom.volumes import render_ct
+from VertebralGradingLib.segmentation import CLASSICAL, Finder
 
 
 def test_area_under_curve_is_that_of_scikit_learn() -> None:
@@ -59,7 +60,7 @@ def test_table_counts_what_it_says() -> None:
         replace(ROW, subject="c", true_loss=0.45, true_grade=3, grade=1, score=1.0, interval=(0.5, 1.5)),
         replace(ROW, subject="d", grade=None, score=None, interval=None, outcome="cut"),
     ]
-    text = "\n".join(bodies.describe(rows))
+    text = "\n".join(body_tables.describe(rows))
     assert "network    1.5 mm slices: 0.667 [0.667, 0.667] bias +0.000" in text
     assert "AUC 1.000" in text
     assert "(2 of 3), exact 0.667, not graded 0.250, covered 0.667, mean width 0.87" in text
@@ -103,3 +104,27 @@ def test_folder_becomes_blocks(folder: Path, tmp_path: Path) -> None:
     assert (one["kind"] == CLASSES.index("neighbour")).any()
     with pytest.raises(InputError):
         fill_from_folder(folder / "rawdata", tmp_path, BlockPlan(edge=48))
+
+
+def test_command_prints_the_table() -> None:
+    from typer.testing import CliRunner
+
+    from VertebralGradingLib.cli import app
+
+    command = ["evaluate", "segmentation", "--spines", "1", "--seed", "31"]
+    done = CliRunner().invoke(app, [*command, "--search", "true mask"])
+    assert done.exit_code == 0, done.output
+    assert "true mask" in done.output and "not graded" in done.output
+    assert isinstance(CliRunner().invoke(app, [*command, "--search", "magic"]).exception, MethodError)
+
+
+def test_searches_that_can_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    def bodies_by(name: str) -> Finder:
+        return replace(CLASSICAL, about={"source": "network" if network else "classical"})
+
+    monkeypatch.setattr(bodies, "choose_finder", bodies_by)
+    network = False
+    assert bodies.usable(None) == ("true mask", "classical")
+    network = True
+    assert bodies.usable(None) == ("true mask", "classical", "network")
+    assert bodies.usable(["classical", "classical"]) == ("classical",)

@@ -97,7 +97,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(places.ENVIRONMENT, str(tmp_path / "models"))
     folder = tmp_path / "models" / MODEL
     folder.mkdir(parents=True)
-    config = NetworkConfig((8, 16), groups=4)
+    config = NetworkConfig((8, 16))
     torch.manual_seed(0)
     weights = {name: value.numpy().astype(np.float16) for name, value in BodyNetwork(config).state_dict().items()}
     save_file(weights, folder / FILE)
@@ -106,9 +106,11 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def _write_card(folder: Path, config: NetworkConfig) -> None:
+def _write_card(folder: Path, layout: NetworkConfig | None = None, config: dict[str, Any] | None = None) -> None:
+    if config is None and layout is not None:
+        config = {"network": layout.to_dict(), "calibration": {"base_mm": 0.4}}
     card = Card(MODEL, "99.0.0", "segmentation", "A test.", "0.0.1", (describe_file(folder / FILE),), "Apache-2.0",
-                "A test.", "Nothing.", (), {"network": config.to_dict(), "calibration": {"base_mm": 0.4}})  # fmt: skip
+                "A test.", "Nothing.", (), config or {})  # fmt: skip
     (folder / "card.json").write_bytes(card.to_json())
 
 
@@ -133,7 +135,7 @@ def test_weights_of_16_bit_are_read_as_they_were_written(installed: Path) -> Non
         assert np.array_equal(array, theirs[name].astype(np.float32))
 
 
-@pytest.mark.parametrize("fault", ["damaged", "missing", "other layout", "no torch"])
+@pytest.mark.parametrize("fault", ["damaged", "missing", "other layout", "no layout", "no numbers", "no torch"])
 def test_without_the_network_bodies_are_found_classically_and_flagged(
     installed: Path, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
@@ -144,7 +146,11 @@ def test_without_the_network_bodies_are_found_classically_and_flagged(
     elif fault == "missing":
         (installed / FILE).unlink()
     elif fault == "other layout":
-        _write_card(installed, NetworkConfig((8, 24), groups=4))
+        _write_card(installed, NetworkConfig((8, 24)))
+    elif fault == "no layout":
+        _write_card(installed, config={"network": [8, 16], "calibration": {}})
+    elif fault == "no numbers":
+        _write_card(installed, config={"network": {"channels": [8, 16]}, "calibration": {"base_mm": "much"}})
     else:
         real = builtins.__import__
 
@@ -186,11 +192,22 @@ def test_mask_needs_no_network(installed: Path, monkeypatch: pytest.MonkeyPatch)
 def test_unknown_search_is_refused() -> None:
     with pytest.raises(MethodError, match="magic"):
         finders.choose_finder("magic")
+    spine = analytic_spine(LEVELS, HEIGHTS)
+    case = box_spine_ct(spine, *grid_around(spine))
+    with pytest.raises(MethodError, match="magic"):
+        pipeline.grade(case.ct, build_spine(case.points), bodies_by="magic")
 
 
 def test_layout_is_read_off_the_weights(installed: Path) -> None:
     found = finder_of_weights(installed / FILE)
-    assert found.network.config.channels == (8, 16)
+    loaded = finders.choose_finder("network").find
+    assert isinstance(loaded, NetworkFinder)
+    block = torch.randn(1, 1, EDGE, EDGE, EDGE) * 300
+    with torch.no_grad():
+        assert torch.equal(found.network(block), loaded.network(block))
+    save_file({"other": np.zeros(3, dtype=np.float32)}, installed / "foreign.safetensors")
+    with pytest.raises(MethodError, match="no weights"):
+        finder_of_weights(installed / "foreign.safetensors")
     (installed / "other.safetensors").write_bytes((installed / FILE).read_bytes()[:-4])
     with pytest.raises(MethodError):
         finder_of_weights(installed / "other.safetensors")

@@ -14,7 +14,7 @@ pytest.importorskip("safetensors")
 
 from torch import nn  # noqa: E402
 
-from VertebralGradingLib.errors import InputError, MethodError  # noqa: E402
+from VertebralGradingLib.errors import InputError, MethodError, OutputError  # noqa: E402
 from VertebralGradingLib.segmentation.network import (  # noqa: E402
     BodyNetwork,
     NetworkConfig,
@@ -62,28 +62,60 @@ def test_loop_finds_a_line(tmp_path: Path) -> None:
     ]
 
 
+class NoisyLine(Line):
+    """The same with noise, so that where a run ends depends on all of the optimizer's state."""
+
+    def batch(self, step: int) -> dict[str, torch.Tensor]:
+        batch = super().batch(step)
+        noise = np.random.default_rng([step, 1]).normal(0, 0.5, (32, 1))
+        return {**batch, "y": batch["y"] + torch.from_numpy(noise).float()}
+
+
 def test_run_that_is_broken_off_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
     def start() -> nn.Module:
         torch.manual_seed(1)
         return nn.Linear(1, 1)
 
-    whole, _ = fit(start(), Line(), LOOP, tmp_path / "whole")
+    short = replace(LOOP, steps=60, save_seconds=0.0)
+    whole, _ = fit(start(), NoisyLine(), short, tmp_path / "whole")
 
-    class Stops(Line):
+    class Stops(NoisyLine):
         def batch(self, step: int) -> dict[str, torch.Tensor]:
-            if step == 150:
+            if step == 40:
                 raise KeyboardInterrupt
             return super().batch(step)
 
-    often = replace(LOOP, save_seconds=0.0)
     with pytest.raises(KeyboardInterrupt):
-        fit(start(), Stops(), often, tmp_path / "parts")
+        fit(start(), Stops(), short, tmp_path / "parts")
     torch.manual_seed(99)  # what is resumed does not depend on how it is started
-    resumed, state = fit(nn.Linear(1, 1), Line(), often, tmp_path / "parts")
-    assert state.step == 400
-    assert [row["step"] for row in state.rows] == [float(step) for step in range(20, 401, 20)]
-    for one, other in zip(whole.parameters(), resumed.parameters(), strict=True):
-        assert torch.allclose(one, other, atol=1e-6)
+    resumed, state = fit(nn.Linear(1, 1), NoisyLine(), short, tmp_path / "parts")
+    assert [row["step"] for row in state.rows] == [20.0, 40.0, 60.0]
+    assert all(torch.equal(one, other) for one, other in zip(whole.parameters(), resumed.parameters(), strict=True))
+    for name in checkpoints.FILES:
+        one, other = (checkpoints.read_tensors(tmp_path / run / "checkpoint-0000060" / f"{name}.safetensors")
+                      for run in ("whole", "parts"))  # fmt: skip
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[key], other[key]) for key in one)
+    assert len(list((tmp_path / "parts").glob("checkpoint-*"))) == 1
+
+
+def test_checkpoint_whose_writing_is_broken_off_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit(nn.Linear(1, 1), Line(), LOOP, tmp_path, limit_seconds=0.0)
+    real = checkpoints.os.replace
+
+    def failing(source: Path, target: Path) -> None:
+        if Path(target).name == "state.json":
+            raise OSError("no space left")
+        real(source, target)
+
+    monkeypatch.setattr(checkpoints.os, "replace", failing)
+    with pytest.raises(OutputError):
+        fit(nn.Linear(1, 1), Line(), LOOP, tmp_path, limit_seconds=0.0)
+    monkeypatch.undo()
+    _, state = fit(nn.Linear(1, 1), Line(), LOOP, tmp_path, limit_seconds=0.0)
+    assert state.step == 2
 
 
 def test_time_limit_leaves_a_checkpoint(tmp_path: Path) -> None:
@@ -101,9 +133,22 @@ def test_checkpoint_of_another_configuration_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", checkpoints.FILES)
 def test_damaged_checkpoint_is_refused(tmp_path: Path, name: str) -> None:
     fit(nn.Linear(1, 1), Line(), LOOP, tmp_path, limit_seconds=0.0)
-    path = tmp_path / f"{name}.safetensors"
+    path = tmp_path / "checkpoint-0000001" / f"{name}.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"\x01")
     with pytest.raises(InputError, match=f"damaged: {name}"):
+        fit(nn.Linear(1, 1), Line(), LOOP, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["state.json", "checkpoint-0000001/curve.csv", "checkpoint-0000001/weights.safetensors"]
+)
+def test_checkpoint_that_cannot_be_read_is_a_typed_error(tmp_path: Path, name: str) -> None:
+    fit(nn.Linear(1, 1), Line(), LOOP, tmp_path, limit_seconds=0.0)
+    if name == "state.json":
+        (tmp_path / name).write_text("{")
+    else:
+        (tmp_path / name).unlink()
+    with pytest.raises(InputError, match="cannot be read"):
         fit(nn.Linear(1, 1), Line(), LOOP, tmp_path)
 
 
@@ -136,7 +181,7 @@ def test_space_to_depth_is_undone() -> None:
 
 
 def test_network_answers_at_full_size() -> None:
-    network = BodyNetwork(NetworkConfig((8, 16), groups=4)).eval()
+    network = BodyNetwork(NetworkConfig((8, 16))).eval()
     with torch.no_grad():
         out = network(torch.zeros(1, 1, 24, 24, 24))
         moved = network(torch.full((1, 1, 24, 24, 24), 4000.0))
@@ -147,7 +192,7 @@ def test_network_answers_at_full_size() -> None:
         BodyNetwork(NetworkConfig((6, 16)))
     with pytest.raises(ValueError, match="layout"):
         NetworkConfig.from_dict({"channels": [8], "depth": 3})
-    assert NetworkConfig.from_dict(NetworkConfig((8, 16), 4).to_dict()) == NetworkConfig((8, 16), 4)
+    assert NetworkConfig.from_dict(NetworkConfig((8, 16)).to_dict()) == NetworkConfig((8, 16))
 
 
 def test_dice_loss_is_that_of_monai() -> None:
@@ -236,8 +281,13 @@ def test_pictures(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from typer.testing import CliRunner
+
+    from VertebralGradingLib.cli import app
+
     out = tmp_path_factory.mktemp("run")
-    segmentation.train_segmentation(TINY, out)
+    done = CliRunner().invoke(app, ["train", "segmentation", "--config", "tiny", "--out", str(out)])
+    assert done.exit_code == 0, done.output
     return out
 
 
@@ -266,8 +316,30 @@ def test_blocks_are_read_back_and_another_plan_is_refused(tiny_run: Path) -> Non
         blocks.Blocks(tiny_run / "samples")
 
 
+def test_blocks_of_another_source_are_refused(tiny_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="another plan"):
+        blocks.claim(tiny_run / "blocks", {"source": "a folder of CTs", "edge": 40, "seed": 0})
+    (tmp_path / "blocks-0000.safetensors").write_bytes(b"")
+    with pytest.raises(InputError, match="another plan"):
+        blocks.claim(tmp_path, {"edge": 40})  # blocks that nobody says anything of
+    (tmp_path / "plan.json").write_text("{")
+    with pytest.raises(InputError):
+        blocks.claim(tmp_path, {"edge": 40})
+    with pytest.raises(InputError, match="cannot be read"):
+        blocks.Blocks(tmp_path)
+
+
+def test_wrong_wishes_are_typed_errors(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="huge"):
+        segmentation.configured("huge")
+    with pytest.raises(InputError, match="bogus"):
+        segmentation.configured("tiny", "bogus")
+    with pytest.raises(MethodError, match="not available"):
+        segmentation.train_segmentation(TINY, tmp_path, device="cuda:63")
+
+
 def test_shard_depends_on_its_plan_alone(tiny_run: Path, tmp_path: Path) -> None:
-    blocks.fill(TINY.blocks, tmp_path)
+    blocks.fill(TINY.blocks, tmp_path, workers=2)
     again, first = blocks.Blocks(tmp_path), blocks.Blocks(tiny_run / "blocks")
     assert torch.equal(again.image, first.image)
     assert torch.equal(again.share, first.share)

@@ -54,7 +54,7 @@ def train_segmentation(
     config: Annotated[str, typer.Option("--config", help="default (accelerator), small (two cores), tiny.")] = "small",
     phantom: Annotated[str, typer.Option("--phantom", help="Preset of the phantoms it is trained on.")] = "uniform",
     data: Annotated[Path | None, typer.Option("--data", help="VerSe-style folder to train on instead.")] = None,
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda, mps.")] = "cpu",
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda.")] = "cpu",
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that render phantoms.")] = 1,
     minutes: Annotated[float | None, typer.Option("--minutes", help="Stop training after so long.")] = None,
     blocks: Annotated[Path | None, typer.Option("--blocks", help="Folder of rendered blocks, to share.")] = None,
@@ -82,7 +82,8 @@ def evaluate_segmentation(
     spines: Annotated[int, typer.Option("--spines", min=1, help="Synthetic spines to grade.")] = 40,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the first spine.")] = 5000,
     search: Annotated[
-        list[str] | None, typer.Option("--search", help="true mask, classical, network; may be repeated.")
+        list[str] | None,
+        typer.Option("--search", help="true mask, classical, network (when installed); may be repeated."),
     ] = None,
     data: Annotated[
         Path | None, typer.Option("--data", help="VerSe-style folder with body masks, instead of phantoms.")
@@ -90,7 +91,7 @@ def evaluate_segmentation(
 ) -> None:
     """Grade spines with bodies found on CT beside those of true masks: heights, grades, abstention, intervals."""
     try:
-        from VertebralGradingLib.evaluation import bodies
+        from VertebralGradingLib.evaluation import bodies, body_tables
     except ModuleNotFoundError as error:
         raise MethodError("Evaluation needs torch.", _NEEDS) from error
     with Progress(*BAR, console=ERR, transient=True) as bar:
@@ -99,11 +100,11 @@ def evaluate_segmentation(
         def progress(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        chosen = tuple(search or ("true mask", "classical", "network"))
+        chosen = bodies.usable(search)
         rows = (
             bodies.evaluate_bodies(spines, seed, chosen, progress=progress)
             if data is None
             else bodies.evaluate_folder(data, chosen, progress=progress)
         )
-    for line in bodies.describe(rows):
+    for line in body_tables.describe(rows):
         OUT.print(escape(line), soft_wrap=True)

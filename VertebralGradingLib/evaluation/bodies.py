@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 from VertebralGradingLib import pipeline
 from VertebralGradingLib.anatomy import VERSE
 from VertebralGradingLib.errors import InputError
-from VertebralGradingLib.evaluation.statistics import area_under_curve, by_subject, written
 from VertebralGradingLib.findings import Finding
-from VertebralGradingLib.genant import score_of_loss
 from VertebralGradingLib.points import Point
 from VertebralGradingLib.sampling import sample
 from VertebralGradingLib.segmentation import BodyMask
+from VertebralGradingLib.segmentation.finders import choose_finder
 from VertebralGradingLib.segmentation.labels import interpret
 from VertebralGradingLib.spine import build_spine
 from VertebralGradingLib.study import Study
@@ -190,7 +189,7 @@ def _row(case: Case, level: str, search: str, finding: Finding, body: BodyMask |
 def evaluate_bodies(
     spines: int,
     seed: int = 5000,
-    searches: Sequence[str] = (TRUE_MASK, "classical", "network"),
+    searches: Sequence[str] = (TRUE_MASK, "classical"),
     mimics: float = 1.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Row]:
@@ -218,10 +217,12 @@ def evaluate_bodies(
 
 def evaluate_folder(
     data: str | Path,
-    searches: Sequence[str] = (TRUE_MASK, "classical", "network"),
+    searches: Sequence[str] = (TRUE_MASK, "classical"),
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Row]:
     """Grade the cases of a VerSe-style folder; heights measured in the given masks count as true.
+
+    Cases of a split "train" are left out where there are others.
 
     Args:
         data: with CTs, masks and centroids; grades where it has them.
@@ -234,6 +235,7 @@ def evaluate_folder(
     from VertebralGradingLib.phantom.folders import read_folder
 
     cases = [case for case in read_folder(data) if case.ct and (case.mask or case.body_mask) and case.centroids]
+    cases = [case for case in cases if case.split != "train"] or cases
     if not cases:
         raise InputError("The data folder has no case with CT, mask and centroids.", "Check the folder.")
     rows: list[Row] = []
@@ -245,10 +247,13 @@ def evaluate_folder(
         reports |= {s: pipeline.grade(ct, spine, on_study=kept.append, bodies_by=s) for s in searches if s != TRUE_MASK}
         given = {f.level: tuple(f.heights_mm.values()) for f in reports[TRUE_MASK].findings}
         true = {item.vertebra.level: item.measurement.body for item in kept[0].vertebrae if item.measurement}
+        true = {
+            level: body for level, body in true.items() if body.source == "given"
+        }  # not found where the mask has none
         for (search, report), study in zip(reports.items(), kept, strict=True):
             bodies = {item.vertebra.level: item.measurement.body for item in study.vertebrae if item.measurement}
             for finding in report.findings if search in searches else ():
-                if not given.get(finding.level):
+                if not given.get(finding.level) or finding.level not in true:
                     continue
                 mine = bodies.get(finding.level)
                 same = None if mine is None else _same(mine, true[finding.level])
@@ -263,6 +268,21 @@ def evaluate_folder(
         if progress is not None:
             progress(number + 1, len(cases))
     return rows
+
+
+def usable(searches: Sequence[str] | None) -> tuple[str, ...]:
+    """Searches to compare: those asked for, each once, or all that can be used.
+
+    Raises:
+        MethodError: one that was asked for is not known or cannot be used.
+    """
+    if searches:
+        for search in searches:
+            if search != TRUE_MASK:
+                choose_finder(search)
+        return tuple(dict.fromkeys(searches))
+    learned = choose_finder("auto").about["source"] == "network"
+    return (TRUE_MASK, "classical", "network") if learned else (TRUE_MASK, "classical")
 
 
 def _same(body: BodyMask, other: BodyMask) -> float:
@@ -287,60 +307,3 @@ def _outcome(finding: Finding) -> str:
 def _edge_sd(finding: Finding) -> float | None:
     evidence = finding.evidence_of("morphometry")
     return None if evidence is None else float(evidence.quantities["height_sd_mm"]["anterior"]) / float(np.sqrt(2))
-
-
-def describe(rows: Sequence[Row]) -> list[str]:
-    """The tables: heights by thickness; grades, abstention and intervals by search."""
-    lines = ["heights against truth (mm): mean absolute error, bias; 90 % interval over subjects"]
-    searches = list(dict.fromkeys(row.search for row in rows))
-    for search in searches:
-        for thickness in sorted({row.slice_mm for row in rows}):
-            chosen = [row for row in rows if row.search == search and row.slice_mm == thickness and row.found_mm]
-            if not chosen:
-                continue
-            error = np.array([np.subtract(row.found_mm, row.true_mm) for row in chosen])
-            mae = by_subject(_mean_of(np.abs(error).mean(1)), [row.subject for row in chosen])
-            lines.append(
-                f"  {search:10s} {thickness:.1f} mm slices: {written(*mae)} bias {error.mean():+.3f} "
-                f"(ant/mid/post {' '.join(f'{b:+.2f}' for b in error.mean(0))}) of {len(chosen)} vertebrae; "
-                f"Dice {np.mean([row.dice for row in chosen]):.3f}, least {np.min([row.dice for row in chosen]):.3f}"
-            )
-    lines.append("grades: area under the curve for grade 2 and more, abstention, intervals of the score")
-    for search in searches:
-        for name, chosen in _groups([row for row in rows if row.search == search]):
-            graded = [row for row in chosen if row.score is not None and row.true_grade is not None]
-            if not graded:
-                continue
-            truth = np.array([(row.true_grade or 0) >= 2 for row in graded])
-            score = np.array([row.score for row in graded], dtype=float)
-            auc = by_subject(_auc_of(truth, score), [row.subject for row in graded])
-            exact = np.mean([row.grade == row.true_grade for row in graded])
-            low, high = np.array([row.interval for row in graded], dtype=float).T
-            target = np.array([float(score_of_loss(max(row.true_loss, 0.0))) for row in graded])
-            known = np.isfinite([row.true_loss for row in graded])
-            covered = np.mean(((low <= target + 1e-9) & (target <= high + 1e-9))[known]) if known.any() else np.nan
-            lines.append(
-                f"  {search:10s} {name:24s} AUC {written(*auc)} ({int(truth.sum())} of {len(truth)}), "
-                f"exact {exact:.3f}, not graded {1 - len(graded) / len(chosen):.3f}, covered {covered:.3f}, "
-                f"mean width {np.mean(high - low):.2f}"
-            )
-    return lines
-
-
-def _groups(rows: list[Row]) -> list[tuple[str, list[Row]]]:
-    thin = [row for row in rows if row.slice_mm <= 3.0]
-    with_mimics = {row.subject for row in rows if row.mimics}
-    return [
-        ("to 3 mm, without mimics", [row for row in thin if row.subject not in with_mimics]),
-        ("to 3 mm, with mimics", [row for row in thin if row.subject in with_mimics]),
-        ("5 mm", [row for row in rows if row.slice_mm > 3.0]),
-        ("all", rows),
-    ]
-
-
-def _mean_of(values: NDArray[np.float64]) -> Callable[[NDArray[np.intp]], float]:
-    return lambda chosen: float(values[chosen].mean())
-
-
-def _auc_of(truth: NDArray[np.bool_], score: NDArray[np.float64]) -> Callable[[NDArray[np.intp]], float]:
-    return lambda chosen: area_under_curve(truth[chosen], score[chosen])

@@ -129,9 +129,10 @@ def image(hu: Tensor, metal: Tensor, poses: list[Pose], scanners: list[Scanner])
     for axis in (2, 3) if depth > 1 else (2,):
         # reconstruction takes out the lowest frequencies; what is smoother comes from scatter and beam hardening
         raw = filtered(raw, axis, lambda f: _gauss(f, 0.6 * sigma) - (0.6 - low) * _gauss(f, 2.5 * sigma))
-    direction = torch.tensor(np.stack([_across(p, s) for p, s in zip(poses, scanners, strict=True)]), device=hu.device)
-    hu = _sliced(hu, direction.float(), each("slice_mm"), each("step_mm"), each("phase"))
-    grain = _sliced(raw, direction.float(), 0.0 * sigma, each("step_mm"), each("phase"))
+    across = np.stack([_across(p, s) for p, s in zip(poses, scanners, strict=True)])
+    direction = torch.from_numpy(across).float().to(hu.device)
+    hu = _sliced(hu, direction, each("slice_mm"), each("step_mm"), each("phase"))
+    grain = _sliced(raw, direction, 0.0 * sigma, each("step_mm"), each("phase"))
     grain = grain / grain.std((1, 2, 3), keepdim=True).clamp_min(1e-6)
     lines = torch.stack([white(seed + 5, (rows, 1, 1)) for seed in seeds]).to(hu.device)
     waves = torch.stack([white(seed + 8, (rows, columns, 1)) for seed in seeds]).to(hu.device)

@@ -7,6 +7,7 @@ uncertain they are.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -95,13 +96,14 @@ class NetworkFinder:
             import torch
 
             from VertebralGradingLib.segmentation.network import BodyNetwork, NetworkConfig
-        except ImportError as error:
+        except (ImportError, OSError) as error:  # the latter where a library of it is broken
             raise MethodError("The network needs PyTorch.", "Install PyTorch, or go on without the network.") from error
         try:
             network = BodyNetwork(NetworkConfig.from_dict(card.config["network"]))
             arrays = read_arrays(model.path(FILE))
             network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
-            calibration = Calibration(**card.config.get("calibration", {}))
+            numbers = dict(card.config.get("calibration", {}))
+            calibration = Calibration(**{name: float(value) for name, value in numbers.items()})
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise MethodError(
                 f"The model {model.name} does not fit this program.", "Import another version."
@@ -161,6 +163,11 @@ class NetworkFinder:
         return BodyMask(_to_block(share), body_grid(center, axes), axes, "network"), _softness(share)
 
 
+def channels_of(arrays: Mapping[str, NDArray[Any]]) -> list[int]:
+    """The layout's channels, read off the weights' shapes."""
+    return [len(arrays[name]) for name in sorted(arrays) if name.startswith("down.") and name.endswith(".norm1.weight")]
+
+
 def finder_of_weights(path: Path, device: str = "cpu") -> NetworkFinder:
     """A finder from a bare file of weights, to choose among several; its layout is read off its shapes.
 
@@ -172,9 +179,9 @@ def finder_of_weights(path: Path, device: str = "cpu") -> NetworkFinder:
     from VertebralGradingLib.segmentation.network import BodyNetwork, NetworkConfig
 
     arrays = read_arrays(path)
-    widths = [arrays[name].shape[0] for name in sorted(arrays) if name.startswith("down.") and "norm1.weight" in name]
+    widths = channels_of(arrays)
     try:
-        network = BodyNetwork(NetworkConfig(tuple(widths)))
+        network = BodyNetwork(NetworkConfig.from_dict({"channels": widths}))
         network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
     except (RuntimeError, ValueError) as error:
         raise MethodError("These are no weights of the body network.", "Choose another file.") from error
@@ -196,7 +203,8 @@ def _central_piece(share: NDArray[np.float32]) -> NDArray[np.float32]:
     sizes[0] = 0
     if not sizes.any():
         return np.zeros_like(share)
-    chosen = binary_dilation(pieces == sizes.argmax(), iterations=2)
+    mine = pieces == sizes.argmax()
+    chosen = binary_dilation(mine, iterations=2) & (mine | (pieces == 0))
     return np.where(chosen, share, 0.0).astype(np.float32)
 
 

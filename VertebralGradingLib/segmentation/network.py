@@ -8,7 +8,7 @@ that no convolution runs at full size.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -21,6 +21,10 @@ EDGE = 64
 OUTPUTS = ("body", "vertebra", "neighbours", "disc")
 """Channels of the answer: body and whole vertebra of interest, all other bodies, discs."""
 _STEM = 2
+_GROUPS = 8
+"""Of the group normalisation."""
+_MOST_HALVINGS = 5
+"""Resolutions that fit into a block."""
 _HU = (-300.0, 1300.0, 150.0, 350.0)
 """Range that HU are cut to, and the middle and unit they are scaled by."""
 _VOI_SIGMA = 8.0
@@ -31,16 +35,14 @@ class NetworkConfig:
     """Layout of a network.
 
     Attributes:
-        channels: features at each resolution, from 2 mm on, halved each time.
-        groups: of the group normalisation; divides all of ``channels``.
+        channels: features at each resolution, from 2 mm on, halved each time; multiples of 8.
     """
 
     channels: tuple[int, ...] = (16, 32, 64)
-    groups: int = 8
 
     def to_dict(self) -> dict[str, Any]:
         """For a card."""
-        return {**asdict(self), "channels": list(self.channels)}
+        return {"channels": list(self.channels)}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> NetworkConfig:
@@ -49,11 +51,12 @@ class NetworkConfig:
         Raises:
             ValueError: unknown or impossible entries.
         """
-        unknown = content.keys() - {"channels", "groups"}
-        channels = content.get("channels", cls.channels)
-        if unknown or not isinstance(channels, Sequence) or not channels:
-            raise ValueError(f"no layout of a network: {sorted(unknown) or channels}")
-        return cls(tuple(int(c) for c in channels), int(content.get("groups", cls.groups)))
+        channels = content.get("channels") if isinstance(content, Mapping) else None
+        if not isinstance(channels, Sequence) or not 1 <= len(channels) <= _MOST_HALVINGS or len(content) != 1:
+            raise ValueError("no layout of a network")
+        if not all(type(width) is int and 0 < width <= 512 for width in channels):
+            raise ValueError("no layout of a network")
+        return cls(tuple(channels))
 
 
 class BodyNetwork(nn.Module):
@@ -63,13 +66,13 @@ class BodyNetwork(nn.Module):
         config: its layout.
 
     Raises:
-        ValueError: channels that the groups do not divide.
+        ValueError: channels that are no multiples of 8.
     """
 
     def __init__(self, config: NetworkConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or NetworkConfig()
-        widths, groups = config.channels, config.groups
+        widths, groups = config.channels, _GROUPS
         if any(width % groups for width in widths):
             raise ValueError(f"{groups} groups do not divide {widths}")
         samples = _STEM**3

@@ -31,8 +31,8 @@ def main() -> None:
         print(f"{what} {done}/{total} {numbers}", flush=True)
 
     limit = None if args.minutes is None else 60.0 * args.minutes
-    config = segmentation.configured(args.config, args.phantom)
     try:
+        config = segmentation.configured(args.config, args.phantom)
         segmentation.train_segmentation(
             config, args.out, args.device, args.workers, limit, args.blocks, args.data, progress
         )

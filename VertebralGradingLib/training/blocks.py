@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
@@ -26,11 +26,14 @@ from VertebralGradingLib.phantom.pool import PoolSpine, draw_pool
 from VertebralGradingLib.phantom.soft import TISSUES
 from VertebralGradingLib.phantom.subjects import make_subject
 from VertebralGradingLib.segmentation.network import EDGE
-from VertebralGradingLib.training.checkpoints import write_tensors
+from VertebralGradingLib.training.checkpoints import read_tensors, write_tensors, write_text
 
 CLASSES = ("other", "vertebra", "neighbour", "disc", "unseen")
 """What a sample belongs to: vertebra of interest, body of another one, disc, or outside of what the scan covers."""
 _FREE = ("uniform", "hard")
+_BATCH = 10
+_VERSION = 2
+"""Of how shards are made of a plan."""
 
 
 @dataclass(frozen=True)
@@ -80,13 +83,8 @@ def fill(
         OutputError: it cannot be written.
     """
     folder = Path(folder)
-    content = json.loads(json.dumps(asdict(plan_)))
+    claim(folder, asdict(plan_))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        card = folder / "plan.json"
-        if card.exists() and json.loads(card.read_text(encoding="utf-8")) != content:
-            raise InputError("The folder holds blocks of another plan.", "Choose another folder.")
-        card.write_text(json.dumps(content, indent=1), encoding="utf-8")
         missing = [n for n in range(plan_.shards) if not shard_path(folder, n).exists()]
         done = plan_.shards - len(missing)
         for _ in _rendered(plan_, missing, folder, workers, device):
@@ -95,6 +93,29 @@ def fill(
                 progress(done, plan_.shards)
     except OSError as error:
         raise OutputError("The blocks cannot be written.", "Check free space and permissions.") from error
+
+
+def claim(folder: Path, content: Mapping[str, Any]) -> None:
+    """Note in a folder what its blocks are made of.
+
+    Raises:
+        InputError: it holds blocks of something else.
+        OutputError: it cannot be written.
+    """
+    note = json.loads(json.dumps({"version": _VERSION, **content}))
+    path = folder / "plan.json"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not path.exists() and not any(folder.glob("blocks-*")):
+            write_text(path, json.dumps(note, indent=1))
+            return
+        known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    except ValueError:
+        known = None
+    except OSError as error:
+        raise OutputError("The blocks cannot be written.", "Check free space and permissions.") from error
+    if known != note:
+        raise InputError("The folder holds blocks of another plan.", "Choose another folder.")
 
 
 def _rendered(plan_: BlockPlan, missing: Sequence[int], folder: Path, workers: int, device: str) -> Iterator[int]:
@@ -108,7 +129,8 @@ def _rendered(plan_: BlockPlan, missing: Sequence[int], folder: Path, workers: i
             yield number
         return
     apart = multiprocessing.get_context("spawn")  # a process with CUDA in it cannot be forked
-    with ProcessPoolExecutor(workers, apart, torch.set_num_threads, (1,)) as processes:
+    processes = ProcessPoolExecutor(workers, apart, torch.set_num_threads, (1,))
+    try:
         if device == "cpu":
             done = {processes.submit(render_shard, plan_, number, folder): number for number in missing}
             for finished in as_completed(done):
@@ -119,6 +141,8 @@ def _rendered(plan_: BlockPlan, missing: Sequence[int], folder: Path, workers: i
         for job in as_completed(drawn):
             render_shard(plan_, drawn[job], folder, device, job.result())
             yield drawn[job]
+    finally:  # after an error, what has not begun is dropped
+        processes.shutdown(cancel_futures=True)
 
 
 def render_shard(
@@ -138,7 +162,7 @@ def render_shard(
     thick = 0.85 if plan_.preset == "hard" else 0.35
     options = DatasetOptions(
         (plan_.edge,) * 3,
-        batch=8 if device == "cpu" else 16,
+        batch=_BATCH,
         balanced=number % 2 == 0,  # the other half as they come: with fractures alone, normal bodies look broken
         appearance=plan_.appearance,
         jitter=plan_.jitter,
@@ -201,17 +225,16 @@ class Blocks:
     Args:
         folder: filled by :func:`fill`.
         device: where they are kept.
-        shards: how many to load at most.
 
     Raises:
-        InputError: the folder holds none.
+        InputError: the folder holds none, or one cannot be read.
     """
 
-    def __init__(self, folder: str | Path, device: str = "cpu", shards: int | None = None) -> None:
-        files = sorted(Path(folder).glob("blocks-*.safetensors"))[:shards]
+    def __init__(self, folder: str | Path, device: str = "cpu") -> None:
+        files = sorted(Path(folder).glob("blocks-*.safetensors"))
         if not files:
             raise InputError("The folder holds no blocks.", "Fill it first.")
-        parts = [load_file(file, device=device) for file in files]
+        parts = [read_tensors(file, device) for file in files]
         self.image, self.share, self.kind = (
             torch.cat([part[name] for part in parts]) for name in ("image", "share", "kind")
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from VertebralGradingLib.sampling import sample
 from VertebralGradingLib.segmentation import find_body, mask_label
 from VertebralGradingLib.segmentation.labels import VertebraLabels, interpret
 from VertebralGradingLib.spine import Spine, Vertebra, build_spine
-from VertebralGradingLib.training.blocks import CLASSES, BlockPlan, shard_path
+from VertebralGradingLib.training.blocks import CLASSES, BlockPlan, claim, shard_path
 from VertebralGradingLib.training.checkpoints import write_tensors
 from VertebralGradingLib.volume import Volume
 
@@ -34,17 +35,26 @@ def fill_from_folder(
     marked. Shards that are there already stay.
 
     Raises:
-        InputError: no case can be used.
+        InputError: no case can be used, or the folder holds blocks of something else.
     """
     cases = [case for case in read_folder(data) if case.ct and case.mask and case.centroids and case.split != "test"]
     if not cases:
         raise InputError("The data folder has no case with CT, mask and centroids.", "Check the folder.")
-    folder.mkdir(parents=True, exist_ok=True)
+    claim(folder, {"source": digest(cases), "edge": plan.edge, "seed": plan.seed})
     for number, case in enumerate(cases):
         if not shard_path(folder, number).exists():
             _write_case(case, number, folder, plan)
         if progress is not None:
             progress(number + 1, len(cases))
+
+
+def digest(cases: Sequence[VerseCase]) -> str:
+    """What tells one set of cases from another: a checksum of their names and sizes on disk."""
+    parts = []
+    for case in cases:
+        sizes = [path.stat().st_size for path in (case.ct, case.mask, case.body_mask, case.centroids) if path]
+        parts.append(f"{case.subject} {sizes}")
+    return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()
 
 
 def _write_case(case: VerseCase, number: int, folder: Path, plan: BlockPlan) -> None:

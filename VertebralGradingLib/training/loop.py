@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from VertebralGradingLib.errors import MethodError
+from VertebralGradingLib.errors import MethodError, OutputError
 from VertebralGradingLib.training import checkpoints
 from VertebralGradingLib.training.average import Average
 from VertebralGradingLib.training.pictures import write_png
@@ -88,7 +88,7 @@ def fit(
         task: batches and loss.
         config: how.
         out: folder of the run (:mod:`checkpoints`).
-        device: "cpu", "cuda", "cuda:N" or "mps".
+        device: "cpu", "cuda" or "cuda:N".
         description: the run's configuration; a checkpoint of another one is refused.
         limit_seconds: stop after so long, with a checkpoint; the run can be resumed.
         progress: called with (step, steps, row) at each row of the curve.
@@ -122,6 +122,8 @@ def fit(
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+        if not bool(torch.isfinite(norm)):
+            raise MethodError(f"The gradient is not finite at step {state.step}.", "Lower the learning rate.")
         optimizer.step()
         average.update(model, state.step)
         state.step += 1
@@ -167,5 +169,8 @@ def _at(count: int, steps: int, start: float) -> set[int]:
 
 def _snapshot(out: Path, step: int, model: nn.Module) -> None:
     folder = out / "snapshots"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError("The run's folder cannot be written.", "Check free space and permissions.") from error
     checkpoints.write_tensors(folder / f"{step:07d}.safetensors", model.state_dict())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from VertebralGradingLib.errors import InputError
+from VertebralGradingLib.errors import InputError, MethodError
 from VertebralGradingLib.phantom.plans import PRESETS
 from VertebralGradingLib.segmentation.network import OUTPUTS, BodyNetwork, NetworkConfig
 from VertebralGradingLib.training.augment import augment
@@ -61,13 +62,13 @@ CONFIGS = {
         batch=4,
     ),
     "tiny": SegmentationConfig(
-        NetworkConfig((8, 16), groups=4),
+        NetworkConfig((8, 16)),
         BlockPlan(shards=1, spines=1, blocks=4, edge=40),
         LoopConfig(6, 2e-3, 2, log_every=2, snapshots=1, samples=1),
         batch=2,
     ),
 }
-"""``default`` is for an accelerator, ``small`` for two cores and two hours, ``tiny`` for tests."""
+"""``default`` is for an accelerator, ``small`` for a core and an hour, ``tiny`` for tests."""
 
 
 def configured(name: str, preset: str = "uniform") -> SegmentationConfig:
@@ -116,6 +117,20 @@ class SegmentationTask:
             rows += [grey, [outlined(outlined(g, t[cut], (0, 220, 0)), f[cut], (255, 60, 60))
                             for g, t, f in zip(grey, truth, found, strict=True)]]  # fmt: skip
         return tile(rows)
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that is not there.
+
+    Raises:
+        MethodError: it is not.
+    """
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise MethodError(
+            f"The device {device!r} is not available.", "Choose cpu, or cuda where there is one."
+        ) from error
 
 
 def segmentation_loss(logits: Tensor, share: Tensor, kind: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -169,7 +184,7 @@ def train_segmentation(
     Args:
         config: what and how.
         out: folder of the run; an unfinished run there is gone on with.
-        device: where to render and train.
+        device: where to render and train: "cpu", "cuda" or "cuda:N".
         workers: processes that render, on the CPU.
         limit_seconds: of training in this call.
         blocks: folder of the blocks; ``out/blocks`` by default.
@@ -178,10 +193,12 @@ def train_segmentation(
 
     Raises:
         InputError: folders that belong to another configuration.
-        MethodError: the loss is not finite.
+        MethodError: the loss is not finite, or the device is not there.
         OutputError: nothing can be written.
     """
     folder = Path(blocks) if blocks is not None else Path(out) / "blocks"
+
+    check_device(device)
 
     def filled(done: int, total: int) -> None:
         if progress is not None:
@@ -200,6 +217,8 @@ def train_segmentation(
     task = SegmentationTask(Blocks(folder, device), config.batch, config.seed)
     if config.blocks.edge % 2 ** len(config.network.channels):
         raise InputError("The blocks' edge does not fit the network.", "Choose another edge or fewer channels.")
-    average, _ = fit(model, task, config.loop, out, device, config.to_dict(), limit_seconds, trained)
+    made_of = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+    described = {**config.to_dict(), "blocks": made_of}
+    average, _ = fit(model, task, config.loop, out, device, described, limit_seconds, trained)
     assert isinstance(average, BodyNetwork)
     return average
