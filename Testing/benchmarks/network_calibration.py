@@ -13,7 +13,7 @@ import numpy as np
 from body_mask_table import DATA, REAL
 from scipy.optimize import nnls
 
-from VertebralGradingLib.errors import MaskError
+from VertebralGradingLib.errors import MaskError, MethodError
 from VertebralGradingLib.image_io import read_volume
 from VertebralGradingLib.morphometry import measure
 from VertebralGradingLib.points import read_points
@@ -28,7 +28,11 @@ def main() -> None:
     parser.add_argument("--spines", type=int, default=24)
     parser.add_argument("--seed", type=int, default=8000)
     args = parser.parse_args()
-    finder = finder_of_weights(args.weights) if args.weights else NetworkFinder.load()
+    try:
+        finder = finder_of_weights(args.weights) if args.weights else NetworkFinder.load()
+    except MethodError as error:
+        print(f"skipped: {error.message}")
+        return
     _fit(finder, args.spines, args.seed)
     if DATA.is_dir():
         _seeds(finder)
