@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -327,6 +330,41 @@ def test_blocks_of_another_source_are_refused(tiny_run: Path, tmp_path: Path) ->
         blocks.claim(tmp_path, {"edge": 40})
     with pytest.raises(InputError, match="cannot be read"):
         blocks.Blocks(tmp_path)
+
+
+def test_killed_process_is_a_typed_error(tmp_path: Path) -> None:
+    """The child that renders is killed from outside while it works."""
+    script = (
+        "import os, signal, threading, time\n"
+        "from multiprocessing import active_children\n"
+        "from VertebralGradingLib.errors import MethodError\n"
+        "from VertebralGradingLib.training.blocks import BlockPlan, fill\n"
+        "def kill():\n"
+        "    while not active_children():\n"
+        "        time.sleep(0.05)\n"
+        "    time.sleep(1.0)\n"
+        "    for child in active_children():\n"
+        "        child.kill()\n"
+        "if __name__ == '__main__':\n"
+        "    threading.Thread(target=kill, daemon=True).start()\n"
+        "    try:\n"
+        "        fill(BlockPlan(shards=2, spines=1, blocks=4, edge=40), 'blocks', workers=2)\n"
+        "    except MethodError as error:\n"
+        "        print(error.message, error.hint)\n"
+    )
+    (tmp_path / "killed.py").write_text(script)
+    root = str(Path(__file__).resolve().parents[2])
+    done = subprocess.run(
+        [sys.executable, "killed.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert "was ended" in done.stdout and "Run the command again" in done.stdout
+    assert (tmp_path / "blocks" / "plan.json").exists()
 
 
 def test_wrong_wishes_are_typed_errors(tmp_path: Path) -> None:

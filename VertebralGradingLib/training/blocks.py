@@ -10,6 +10,7 @@ import json
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from VertebralGradingLib.errors import InputError, OutputError
+from VertebralGradingLib.errors import InputError, MethodError, OutputError
 from VertebralGradingLib.phantom.dataset import DatasetOptions, PhantomDataset
 from VertebralGradingLib.phantom.plans import plan
 from VertebralGradingLib.phantom.pool import PoolSpine, draw_pool
@@ -80,6 +81,7 @@ def fill(
 
     Raises:
         InputError: the folder holds blocks of another plan.
+        MethodError: a process was ended from outside; what is finished stays.
         OutputError: it cannot be written.
     """
     folder = Path(folder)
@@ -91,6 +93,10 @@ def fill(
             done += 1
             if progress is not None:
                 progress(done, plan_.shards)
+    except BrokenProcessPool as error:
+        raise MethodError(
+            "A process that renders blocks was ended.", "Run the command again, with fewer workers; whole shards stay."
+        ) from error
     except OSError as error:
         raise OutputError("The blocks cannot be written.", "Check free space and permissions.") from error
 
