@@ -17,14 +17,16 @@ from VertebralGradingLib.genant import grade_of_loss  # noqa: E402
 from VertebralGradingLib.phantom.command import describe_counts, published_counts, write_dataset  # noqa: E402
 from VertebralGradingLib.phantom.dataset import DatasetOptions, PhantomDataset  # noqa: E402
 from VertebralGradingLib.phantom.draw import draw_spine  # noqa: E402
-from VertebralGradingLib.phantom.field import Field  # noqa: E402
+from VertebralGradingLib.phantom.field import Field, prepare  # noqa: E402
 from VertebralGradingLib.phantom.folders import read_folder, read_grades  # noqa: E402
 from VertebralGradingLib.phantom.imaging import Scanner, draw_scanner  # noqa: E402
+from VertebralGradingLib.phantom.masks import body_masks  # noqa: E402
 from VertebralGradingLib.phantom.patches import pose, scan  # noqa: E402
 from VertebralGradingLib.phantom.plans import plan, verse19_counts  # noqa: E402
 from VertebralGradingLib.phantom.pool import PoolSpine, draw_pool, load_pool, save_pool  # noqa: E402
 from VertebralGradingLib.phantom.subjects import draw_loss  # noqa: E402
 from VertebralGradingLib.phantom.volumes import render_ct  # noqa: E402
+from VertebralGradingLib.sampling import sample  # noqa: E402
 from VertebralGradingLib.segmentation.labels import centroids_from_labels, interpret  # noqa: E402
 
 
@@ -119,11 +121,19 @@ def test_grade_lists_of_both_kinds(tmp_path: Path) -> None:
         write_dataset(tmp_path / "bad.csv", 1, 5, "verse19-1460", images=False)
 
 
-def test_rendered_ct_has_its_masks_and_centroids_in_place(tmp_path: Path) -> None:
+@pytest.mark.parametrize("tilt", [0.0, 0.25])
+def test_rendered_ct_has_its_masks_and_centroids_in_place(tilt: float) -> None:
     spine = draw_spine(8)
-    scanner = Scanner(noise_hu=10.0, slice_mm=3.0, step_mm=3.0, pixel_mm=1.5)
+    scanner = Scanner(noise_hu=10.0, slice_mm=3.0, step_mm=3.0, pixel_mm=1.5, tilt=tilt)
     images = render_ct(spine, scanner, ["L1", "L2"], half_width_mm=40.0, ahead_mm=45.0, behind_mm=70.0)
     assert images.ct.same_grid(images.vertebrae)
+    across = images.ct.affine[:3, 2] / np.linalg.norm(images.ct.affine[:3, 2])
+    assert across[2] == pytest.approx(np.cos(tilt))
+    truth = body_masks(prepare(spine), ["L1", "L2"])  # straight from the formulas, on voxels of the patient's axes
+    where = np.argwhere(images.bodies.array > 0)[::7]
+    here = images.bodies.array[tuple(where.T)]
+    there = sample(truth, where @ images.bodies.affine[:3, :3].T + images.bodies.affine[:3, 3], order=0, fill=0)
+    assert np.mean(here[np.isin(here, (20, 21))] == there[np.isin(here, (20, 21))]) > 0.95
     assert set(images.centroids) >= {"L1", "L2"}
     for level, label in (("L1", 20), ("L2", 21)):
         place = tuple(np.rint(images.ct.to_index(images.centroids[level])).astype(int))

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from VertebralGradingLib.phantom.alignment import rotation
 from VertebralGradingLib.phantom.field import Field
 from VertebralGradingLib.phantom.imaging import Scanner, calibrate, gaussian, kernel, noise_texture, streaks
 from VertebralGradingLib.phantom.parameters import SpineParameters
@@ -47,7 +48,7 @@ def render_ct(
     behind_mm: float = 78.0,
     device: torch.device | str = "cpu",
 ) -> SyntheticCT:
-    """Render the CT of some neighbouring levels.
+    """Render the CT of some neighbouring levels; a tilted gantry's slices are tilted, and so is the volume.
 
     Args:
         spine: the spine.
@@ -61,7 +62,9 @@ def render_ct(
     field = Field([spine], device)
     frames = {level: field.frame(level) for level in spine.levels}
     middles = {level: frame[:3, :3] @ body_middle(spine, level) + frame[:3, 3] for level, frame in frames.items()}
-    chosen = np.array([middles[level] for level in levels])
+    gantry = rotation(scanner.tilt, 0.0, 0.0)  # columns: the scanner's right, anterior, up in RAS
+    seen = {level: middle @ gantry for level, middle in middles.items()}
+    chosen = np.array([seen[level] for level in levels])
     center = (chosen.min(0) + chosen.max(0)) / 2
     pixel, step = scanner.pixel_mm, scanner.step_mm
     spread = np.ptp(chosen, axis=0) / 2
@@ -75,18 +78,21 @@ def render_ct(
     # voxel axes run left, posterior, up, as most CTs do
     affine = np.diag([-pixel, -pixel, step, 1.0])
     affine[:3, 3] = [high[0], high[1], low[2] + scanner.phase * step]
-    hu, vertebrae, bodies = _render(field, scanner, affine, shape)
+    hu, vertebrae, bodies = _render(field, scanner, affine, shape, gantry)
     inside = {
         level: middles[level]
         for level in spine.levels
-        if level[0] in "TL" and low[2] + 0.5 * _MARGIN_MM < middles[level][2] < high[2] - 0.5 * _MARGIN_MM
+        if level[0] in "TL" and low[2] + 0.5 * _MARGIN_MM < seen[level][2] < high[2] - 0.5 * _MARGIN_MM
     }
+    affine[:3] = gantry @ affine[:3]
     return SyntheticCT(Volume(hu, affine), Volume(vertebrae, affine), Volume(bodies, affine), inside)
 
 
 def _render(
-    field: Field, scanner: Scanner, affine: NDArray[np.float64], shape: tuple[int, ...]
+    field: Field, scanner: Scanner, affine: NDArray[np.float64], shape: tuple[int, ...], gantry: NDArray[np.float64]
 ) -> tuple[NDArray[np.int16], NDArray[np.uint8], NDArray[np.uint8]]:
+    """Sample slices; ``affine`` is that of the scanner's axes, which ``gantry`` turns to RAS."""
+    turn = torch.from_numpy(gantry.T.copy())
     ni, nj, nk = shape
     i, j = torch.meshgrid(torch.arange(ni), torch.arange(nj), indexing="ij")
     plane = torch.stack([affine[0, 0] * i + affine[0, 3], affine[1, 1] * j + affine[1, 3]], -1).reshape(-1, 2)
@@ -101,7 +107,7 @@ def _render(
         z = affine[2, 2] * torch.arange(slices.start, slices.stop) + affine[2, 3]
         heights = (z[:, None] + offsets).reshape(-1, 1, 1).to(plane.dtype)
         points = torch.cat([plane.expand(len(heights), -1, -1), heights.expand(-1, len(plane), -1)], -1)
-        values = field(points.reshape(1, -1, 3), scanner.blur_mm)
+        values = field(points.reshape(1, -1, 3) @ turn.to(points.dtype), scanner.blur_mm)
 
         def stacked(value: torch.Tensor, size: int = len(z)) -> torch.Tensor:
             """(ni, nj, slices, sub-slices)."""
