@@ -22,6 +22,9 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/defects.py
   VertebralGradingLib/demo.py
   VertebralGradingLib/density.py
+  VertebralGradingLib/diffusion_autoencoder/__init__.py
+  VertebralGradingLib/diffusion_autoencoder/network.py
+  VertebralGradingLib/diffusion_autoencoder/sampler.py
   VertebralGradingLib/errors.py
   VertebralGradingLib/evaluation/__init__.py
   VertebralGradingLib/evaluation/bodies.py
@@ -151,6 +154,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/training/loop.py
   VertebralGradingLib/training/pictures.py
   VertebralGradingLib/training/segmentation.py
+  VertebralGradingLib/training/shards.py
   VertebralGradingLib/volume.py
   )
 set(VertebralGradingLib_RESOURCES

@@ -24,7 +24,7 @@ from VertebralGradingLib.segmentation.network import (  # noqa: E402
     depth_to_space,
     space_to_depth,
 )
-from VertebralGradingLib.training import blocks, checkpoints, segmentation  # noqa: E402
+from VertebralGradingLib.training import blocks, checkpoints, segmentation, shards  # noqa: E402
 from VertebralGradingLib.training.augment import augment  # noqa: E402
 from VertebralGradingLib.training.loop import LoopConfig, fit, learning_rate  # noqa: E402
 from VertebralGradingLib.training.pictures import outlined, tile, windowed, write_png  # noqa: E402
@@ -255,15 +255,19 @@ def test_targets_follow_the_depth() -> None:
 def test_changes_keep_image_and_classes_together() -> None:
     image = torch.zeros(6, 1, 16, 16, 16)
     image[:, :, 4:9, 5:11, 2:7] = 500.0
-    kind = (image > 250).to(torch.uint8)
+    kind, unseen = (image > 250).to(torch.uint8), []
     for seed in range(4):
-        out = augment({"image": image, "kind": kind, "share": kind.float()}, np.random.default_rng(seed))
-        assert out["image"].shape == image.shape
-        assert torch.equal(out["kind"].float(), out["share"])
+        out = augment({"image": image, "kind": kind, "share": kind.float()}, np.random.default_rng(seed), unseen=4)
+        assert out["image"].shape == image.shape and out["kind"].dtype == torch.uint8
+        known = out["kind"] < 4
+        assert ((out["kind"] == 1) == (out["share"] > 0.5))[known].float().mean() > 0.999
+        assert out["share"].sum(dim=(1, 2, 3, 4)).numpy() == pytest.approx(6 * 5 * 5, rel=0.7)
+        unseen.append(float((~known).float().mean()))
         for n in range(6):
-            inside, outside = out["image"][n][out["kind"][n] > 0], out["image"][n][out["kind"][n] == 0]
+            inside, outside = out["image"][n][out["kind"][n] == 1], out["image"][n][out["kind"][n] == 0]
             assert inside.mean() > outside.mean() + 150
-    again = augment({"image": image, "kind": kind, "share": kind.float()}, np.random.default_rng(3))
+    assert max(unseen) > 0.01  # what came from outside of a block is told
+    again = augment({"image": image, "kind": kind, "share": kind.float()}, np.random.default_rng(3), unseen=4)
     assert torch.equal(again["image"], out["image"])
 
 
@@ -315,19 +319,19 @@ def test_blocks_are_read_back_and_another_plan_is_refused(tiny_run: Path) -> Non
     assert middle.mean() > 0.5  # the vertebra of interest lies in the middle
     with pytest.raises(InputError, match="another plan"):
         blocks.fill(replace(TINY.blocks, seed=1), tiny_run / "blocks")
-    with pytest.raises(InputError, match="no blocks"):
+    with pytest.raises(InputError, match="no samples"):
         blocks.Blocks(tiny_run / "samples")
 
 
 def test_blocks_of_another_source_are_refused(tiny_run: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="another plan"):
-        blocks.claim(tiny_run / "blocks", {"source": "a folder of CTs", "edge": 40, "seed": 0})
-    (tmp_path / "blocks-0000.safetensors").write_bytes(b"")
+        shards.claim(tiny_run / "blocks", {"source": "a folder of CTs", "edge": 40, "seed": 0})
+    (tmp_path / "shard-0000.safetensors").write_bytes(b"")
     with pytest.raises(InputError, match="another plan"):
-        blocks.claim(tmp_path, {"edge": 40})  # blocks that nobody says anything of
+        shards.claim(tmp_path, {"edge": 40})  # samples that nobody says anything of
     (tmp_path / "plan.json").write_text("{")
     with pytest.raises(InputError):
-        blocks.claim(tmp_path, {"edge": 40})
+        shards.claim(tmp_path, {"edge": 40})
     with pytest.raises(InputError, match="cannot be read"):
         blocks.Blocks(tmp_path)
 

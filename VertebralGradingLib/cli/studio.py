@@ -88,6 +88,7 @@ def evaluate_segmentation(
     data: Annotated[
         Path | None, typer.Option("--data", help="VerSe-style folder with body masks, instead of phantoms.")
     ] = None,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that draw and grade phantoms.")] = 1,
 ) -> None:
     """Grade spines with bodies found on CT beside those of true masks: heights, grades, abstention, intervals."""
     try:
@@ -102,7 +103,7 @@ def evaluate_segmentation(
 
         chosen = bodies.usable(search)
         rows = (
-            bodies.evaluate_bodies(spines, seed, chosen, progress=progress)
+            bodies.evaluate_bodies(spines, seed, chosen, progress=progress, workers=workers)
             if data is None
             else bodies.evaluate_folder(data, chosen, progress=progress)
         )

@@ -6,7 +6,12 @@ The CTs show the spine and its surroundings only, so that hundreds can be render
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import functools
+import multiprocessing
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +20,7 @@ from numpy.typing import NDArray
 
 from VertebralGradingLib import pipeline
 from VertebralGradingLib.anatomy import VERSE
-from VertebralGradingLib.errors import InputError
+from VertebralGradingLib.errors import InputError, MethodError
 from VertebralGradingLib.findings import Finding
 from VertebralGradingLib.points import Point
 from VertebralGradingLib.sampling import sample
@@ -192,6 +197,7 @@ def evaluate_bodies(
     searches: Sequence[str] = (TRUE_MASK, "classical"),
     mimics: float = 1.0,
     progress: Callable[[int, int], None] | None = None,
+    workers: int = 1,
 ) -> list[Row]:
     """Grade synthetic spines by several searches; thicknesses take turns, and every other four have no mimics.
 
@@ -201,18 +207,37 @@ def evaluate_bodies(
         searches: see :func:`grade_case`.
         mimics: rate where there are any.
         progress: called with (done, spines).
+        workers: processes; rows come in the same order however many there are.
+
+    Raises:
+        MethodError: a process was ended from outside.
     """
     rows: list[Row] = []
-    images = any(search != TRUE_MASK for search in searches)
-    for n in range(spines):
-        thickness = SLICES_MM[n % len(SLICES_MM)]
-        rate = mimics if (n // len(SLICES_MM)) % 2 else 0.0
-        case = draw_case(seed + n, rate, thickness, images)
-        for search in searches:
-            rows += grade_case(case, search)
-        if progress is not None:
-            progress(n + 1, spines)
+    one = functools.partial(_rows, seed=seed, searches=tuple(searches), mimics=mimics)
+    with contextlib.ExitStack() as stack:
+        done: Iterable[list[Row]] = map(one, range(spines))
+        if workers > 1:
+            import torch
+
+            apart = multiprocessing.get_context("spawn")
+            pool = stack.enter_context(ProcessPoolExecutor(workers, apart, torch.set_num_threads, (1,)))
+            done = pool.map(one, range(spines))
+        try:
+            for n, part in enumerate(done):
+                rows += part
+                if progress is not None:
+                    progress(n + 1, spines)
+        except BrokenProcessPool as error:
+            raise MethodError("A process that grades spines was ended.", "Run it again with fewer workers.") from error
     return rows
+
+
+def _rows(n: int, seed: int, searches: Sequence[str], mimics: float) -> list[Row]:
+    """Draw and grade the ``n``-th spine."""
+    thickness = SLICES_MM[n % len(SLICES_MM)]
+    rate = mimics if (n // len(SLICES_MM)) % 2 else 0.0
+    case = draw_case(seed + n, rate, thickness, any(search != TRUE_MASK for search in searches))
+    return [row for search in searches for row in grade_case(case, search)]
 
 
 def evaluate_folder(

@@ -96,8 +96,9 @@ class _Person:
         self.size, self.rng, self.shape = size, rng, shape
         self.wide, self.deep = (float(np.exp(rng.normal(0, PART_SD))) for _ in range(2))
         self.front = rng.normal(0, 0.6 * SD_ANTERIOR)
-        self.concave = rng.normal(0, 0.025)
-        self.disc = shape.uniform(0.62, 1.15)
+        self.concave = rng.normal(0, 0.03)
+        self.disc = shape.uniform(0.42, 1.15)
+        self.thin = shape.uniform(0.3, 0.9)  # thoracic: 2-3.5 mm from bone to bone at T3-T9 of two development CTs
         self.waist = shape.uniform(0.7, 2.0)
         self.square = shape.uniform(0.45, 0.8)
         self.rim = shape.uniform(0.80, 0.92)
@@ -165,7 +166,7 @@ class _Person:
             "rib_width": self.ribs[0] * (0.55 + 0.45 * float(np.clip((position + 1) / 8, 0, 1))),
             "rib_depth": self.ribs[1] * (0.6 + 0.4 * float(np.clip((position + 1) / 8, 0, 1))),
             "rib_drop": self.ribs[2],
-            "disc": max(length("disc", 0.10, self.disc), 0.8),
+            "disc": max(length("disc", 0.14, self.disc * (1.0 - (1.0 - self.thin) * thoracic)), 0.8),
             "turn": 0.0,
         }
 

@@ -4,32 +4,54 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 from torch.nn import functional
 
 
-def augment(batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
+def augment(batch: dict[str, Tensor], rng: np.random.Generator, unseen: int = 0) -> dict[str, Tensor]:
     """Change every block of a batch.
 
-    Mirrored left to right, moved by up to 2 samples, HU scaled, shifted and bent, noise of random grain, blur along an
-    axis, slices averaged.
+    Mirrored left to right, stretched, turned and moved, HU scaled, shifted and bent, noise of random grain, blur along
+    an axis, slices averaged.
 
     Args:
-        batch: ``image`` (B, 1, R, C, D) HU, and maps of the same shape.
+        batch: ``image`` (B, 1, R, C, D) HU, and maps of the same shape; those of integers are classes.
         rng: fixes the changes.
+        unseen: class of what comes from outside of a block.
     """
     out: dict[str, list[Tensor]] = {name: [] for name in batch}
     for n in range(len(batch["image"])):
         one = {name: value[n : n + 1] for name, value in batch.items()}
         if rng.random() < 0.5:
             one = {name: value.flip(4) for name, value in one.items()}
-        if rng.random() < 0.4:
-            move = tuple(int(m) for m in rng.integers(-2, 3, 3))
-            one = {name: torch.roll(value, move, (2, 3, 4)) for name, value in one.items()}
+        if rng.random() < 0.6:
+            one = _warped(one, rng, unseen)
         one["image"] = _look(one["image"], rng)
         for name, value in one.items():
             out[name].append(value)
     return {name: torch.cat(values) for name, values in out.items()}
+
+
+def _warped(one: dict[str, Tensor], rng: np.random.Generator, unseen: int) -> dict[str, Tensor]:
+    """Stretched along each axis by 7 %, turned by 4 degrees, moved by 1.2 samples (standard deviations)."""
+    turn = Rotation.from_rotvec(rng.normal(0.0, np.radians(4.0), 3)).as_matrix()
+    shape = np.array(one["image"].shape[2:], dtype=float)
+    matrix = np.empty((3, 4))
+    matrix[:, :3] = turn * np.exp(rng.normal(0.0, 0.07, 3)) * shape[None, ::-1] / shape[::-1, None]
+    matrix[:, 3] = 2.0 * rng.normal(0.0, 1.2, 3) / shape[::-1]
+    like = one["image"]
+    theta = torch.from_numpy(matrix.astype(np.float32))[None].to(like.device)
+    places = functional.affine_grid(theta, list(like.shape), align_corners=False)
+    out = {}
+    for name, value in one.items():
+        smooth = value.is_floating_point()
+        out[name] = functional.grid_sample(
+            value.to(like.dtype), places, "bilinear" if smooth else "nearest", "border", align_corners=False
+        ).to(value.dtype)
+        if not smooth:
+            out[name][(places.abs() > 1).any(-1)[:, None]] = unseen
+    return out
 
 
 def _look(hu: Tensor, rng: np.random.Generator) -> Tensor:

@@ -17,8 +17,8 @@ from VertebralGradingLib.sampling import sample
 from VertebralGradingLib.segmentation import find_body, mask_label
 from VertebralGradingLib.segmentation.labels import VertebraLabels, interpret
 from VertebralGradingLib.spine import Spine, Vertebra, build_spine
-from VertebralGradingLib.training.blocks import CLASSES, BlockPlan, claim, shard_path
-from VertebralGradingLib.training.checkpoints import write_tensors
+from VertebralGradingLib.training.blocks import CLASSES, BlockPlan
+from VertebralGradingLib.training.shards import claim, shard_path, write_shard
 from VertebralGradingLib.volume import Volume
 
 _CLICK_SD_MM = 2.0
@@ -75,7 +75,7 @@ def _write_case(case: VerseCase, number: int, folder: Path, plan: BlockPlan) -> 
                     parts[name].append(value)
     if parts["image"]:
         tensors = {name: torch.from_numpy(np.stack(values)) for name, values in parts.items()}
-        write_tensors(shard_path(folder, number), tensors)
+        write_shard(folder, number, tensors)
 
 
 def _block(

@@ -57,8 +57,8 @@ CONFIGS = {
     ),
     "small": SegmentationConfig(
         NetworkConfig((16, 32, 64, 96)),
-        BlockPlan(seed=2000, shards=26),
-        LoopConfig(2400, 2e-3, 100, decay=0.995),
+        BlockPlan(seed=2000, shards=48),
+        LoopConfig(3600, 2e-3, 100, decay=0.995),
         batch=4,
     ),
     "tiny": SegmentationConfig(
@@ -97,7 +97,7 @@ class SegmentationTask:
         """Blocks drawn at random, each at most once in a batch, and changed."""
         rng = np.random.default_rng([self.seed, step, 91])
         chosen = rng.choice(len(self.blocks), min(self.batch_size, len(self.blocks)), replace=False)
-        return augment(self.blocks.get(chosen.tolist()), rng)
+        return augment(self.blocks.get(chosen.tolist()), rng, CLASSES.index("unseen"))
 
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross entropy and soft Dice of every output; the body's edge is a share, so that it lies between samples."""
