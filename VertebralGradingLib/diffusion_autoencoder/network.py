@@ -1,0 +1,297 @@
+"""Semantic encoder and conditional noise predictor of a diffusion autoencoder. Plain torch; knows no noise schedule.
+
+Layout of Preechakul et al., CVPR 2022 (sheet 1, section 3): residual blocks with GroupNorm and SiLU, resampling inside
+a block, attention at given downsampling factors; time scales and shifts, then the latent scales. What smaller
+configurations add: pixels are folded into channels before the first convolution (``fold``), and the latent is
+narrowed once for all blocks (``condition``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+_TIME_PERIOD = 10000.0
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    """Layout of encoder and noise predictor.
+
+    Attributes:
+        size: rows and columns of a patch.
+        spacing_mm: of its pixels.
+        latent: length of z_sem.
+        width: channels of the first level.
+        denoiser, encoder: channels of each level by ``width``.
+        blocks: residual blocks of a level.
+        attention: downsampling factors, of the patch, at which there is attention; the middle always has it.
+        fold: edge of the pixel squares folded into channels, 1 for none.
+        embedding: length of the embedded time.
+        condition: length the latent is narrowed to before it modulates, 0 for none.
+        groups: of the group normalisations.
+        dropout: in residual blocks.
+    """
+
+    size: int = 128
+    spacing_mm: float = 1.0
+    latent: int = 512
+    width: int = 128
+    denoiser: tuple[int, ...] = (1, 1, 2, 3, 4)
+    encoder: tuple[int, ...] = (1, 1, 2, 3, 4, 4)
+    blocks: int = 2
+    attention: tuple[int, ...] = (8,)
+    fold: int = 1
+    embedding: int = 512
+    condition: int = 0
+    groups: int = 32
+    dropout: float = 0.1
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a card or a configuration file."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> AutoencoderConfig:
+        """From a card or a configuration file.
+
+        Raises:
+            ValueError: unknown or impossible entries.
+        """
+        known = {one.name: one.default for one in fields(cls)}
+        if not isinstance(content, Mapping) or not set(content) <= set(known):
+            raise ValueError("no layout of a diffusion autoencoder")
+        values: dict[str, Any] = {}
+        for name, value in content.items():
+            if isinstance(known[name], tuple):
+                if not isinstance(value, Sequence) or not all(type(one) is int and 0 < one <= 64 for one in value):
+                    raise ValueError(f"{name} must be a list of whole numbers")
+                values[name] = tuple(value)
+            elif type(value) not in (int, float) or not 0 <= value <= 4096:
+                raise ValueError(f"{name} must be a number")
+            else:
+                values[name] = value if isinstance(known[name], float) else int(value)
+        config = cls(**values)
+        smallest = config.fold * 2 ** (max(len(config.denoiser), len(config.encoder)) - 1)
+        if not (config.denoiser and config.encoder and config.size and config.fold and config.width and config.groups):
+            raise ValueError("sizes must be positive")
+        if config.size % smallest or any(config.width * m % config.groups for m in config.denoiser + config.encoder):
+            raise ValueError("the patch or the groups do not fit the levels")
+        return config
+
+
+class SemanticEncoder(nn.Module):
+    """From a patch to z_sem.
+
+    Args:
+        config: its layout.
+    """
+
+    def __init__(self, config: AutoencoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width * config.encoder[0]
+        self.first = nn.Conv2d(config.fold**2, width, 3, padding=1)
+        parts: list[nn.Module] = []
+        factor = config.fold
+        for n, times in enumerate(config.encoder):
+            for _ in range(config.blocks):
+                parts.append(ResidualBlock(width, config.width * times, config))
+                width = config.width * times
+                if factor in config.attention:
+                    parts.append(Attention(width, config.groups))
+            if n < len(config.encoder) - 1:
+                parts.append(ResidualBlock(width, width, config, resample="down"))
+                factor *= 2
+        parts += [
+            ResidualBlock(width, width, config),
+            Attention(width, config.groups),
+            ResidualBlock(width, width, config),
+        ]
+        self.parts = nn.ModuleList(parts)
+        self.norm = nn.GroupNorm(config.groups, width)
+        self.last = nn.Conv2d(width, config.latent, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """z_sem (B, latent) of patches (B, 1, size, size) in -1..1."""
+        x = self.first(functional.pixel_unshuffle(x, self.config.fold))
+        for part in self.parts:
+            x = part(x)
+        pooled = functional.silu(self.norm(x)).mean((2, 3), keepdim=True)
+        out: Tensor = self.last(pooled).flatten(1)
+        return out
+
+
+class NoisePredictor(nn.Module):
+    """Noise in a noisy patch, given its time and a latent.
+
+    Args:
+        config: its layout.
+    """
+
+    def __init__(self, config: AutoencoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.time = nn.Sequential(
+            nn.Linear(config.width, config.embedding), nn.SiLU(), nn.Linear(config.embedding, config.embedding)
+        )
+        self.narrow = nn.Linear(config.latent, config.condition) if config.condition else nn.Identity()
+        latent = config.condition or config.latent
+        width = config.width * config.denoiser[0]
+        self.first = nn.Conv2d(config.fold**2, width, 3, padding=1)
+        kept, factor = [width], config.fold
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        for n, times in enumerate(config.denoiser):
+            for _ in range(config.blocks):
+                parts: list[nn.Module] = [ResidualBlock(width, config.width * times, config, latent)]
+                width = config.width * times
+                if factor in config.attention:
+                    parts.append(Attention(width, config.groups))
+                self.down.append(nn.ModuleList(parts))
+                kept.append(width)
+            if n < len(config.denoiser) - 1:
+                self.down.append(nn.ModuleList([ResidualBlock(width, width, config, latent, "down")]))
+                kept.append(width)
+                factor *= 2
+        self.middle = nn.ModuleList(
+            [
+                ResidualBlock(width, width, config, latent),
+                Attention(width, config.groups),
+                ResidualBlock(width, width, config, latent),
+            ]
+        )
+        for n, times in reversed(list(enumerate(config.denoiser))):
+            for k in range(config.blocks + 1):
+                parts = [ResidualBlock(width + kept.pop(), config.width * times, config, latent)]
+                width = config.width * times
+                if factor in config.attention:
+                    parts.append(Attention(width, config.groups))
+                if n and k == config.blocks:
+                    parts.append(ResidualBlock(width, width, config, latent, "up"))
+                    factor //= 2
+                self.up.append(nn.ModuleList(parts))
+        self.norm = nn.GroupNorm(config.groups, width)
+        self.last = _zero(nn.Conv2d(width, config.fold**2, 3, padding=1))
+
+    def forward(self, x: Tensor, time: Tensor, z: Tensor) -> Tensor:
+        """Noise (B, 1, size, size).
+
+        Args:
+            x: noisy patches, of that shape.
+            time: (B,) 0..T-1.
+            z: (B, latent) z_sem.
+        """
+        t = self.time(_sinusoids(time, self.config.width).to(x.dtype))
+        z = self.narrow(z)
+        x = self.first(functional.pixel_unshuffle(x, self.config.fold))
+        kept = [x]
+        for parts in self.down:
+            x = _run(parts.children(), x, t, z)
+            kept.append(x)
+        x = _run(self.middle, x, t, z)
+        for parts in self.up:
+            x = _run(parts.children(), torch.cat([x, kept.pop()], 1), t, z)
+        return functional.pixel_shuffle(self.last(functional.silu(self.norm(x))), self.config.fold)
+
+
+class DiffusionAutoencoder(nn.Module):
+    """Encoder and noise predictor together, as they are trained.
+
+    Args:
+        config: their layout.
+    """
+
+    def __init__(self, config: AutoencoderConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or AutoencoderConfig()
+        self.encoder, self.denoiser = SemanticEncoder(config), NoisePredictor(config)
+
+    def forward(self, noisy: Tensor, time: Tensor, clean: Tensor) -> Tensor:
+        """Noise in ``noisy`` as predicted with the latent of ``clean``."""
+        noise: Tensor = self.denoiser(noisy, time, self.encoder(clean))
+        return noise
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions with a shortcut; resampled after the first activation; modulated before the second.
+
+    Args:
+        inside, outside: channels.
+        config: groups, dropout and the embedding's length.
+        latent: length of the latent that modulates, 0 in the encoder, where nothing does.
+        resample: "", "down" or "up".
+    """
+
+    def __init__(
+        self, inside: int, outside: int, config: AutoencoderConfig, latent: int = 0, resample: str = ""
+    ) -> None:
+        super().__init__()
+        self.resample = resample
+        self.norm1, self.conv1 = nn.GroupNorm(config.groups, inside), nn.Conv2d(inside, outside, 3, padding=1)
+        self.norm2, self.conv2 = nn.GroupNorm(config.groups, outside), _zero(nn.Conv2d(outside, outside, 3, padding=1))
+        self.by_time = nn.Linear(config.embedding, 2 * outside) if latent else None
+        self.by_latent = nn.Linear(latent, outside) if latent else None
+        self.dropout = nn.Dropout(config.dropout)
+        self.skip = nn.Conv2d(inside, outside, 1) if inside != outside else nn.Identity()
+
+    def forward(self, x: Tensor, time: Tensor | None = None, z: Tensor | None = None) -> Tensor:
+        """(B, inside, H, W) -> (B, outside, H', W')."""
+        y = self.conv1(_resampled(functional.silu(self.norm1(x)), self.resample))
+        y = self.norm2(y)
+        if self.by_time is not None and self.by_latent is not None:
+            assert time is not None and z is not None  # a conditional block is given both
+            scale, shift = self.by_time(functional.silu(time))[..., None, None].chunk(2, 1)
+            y = y * (1.0 + scale) + shift
+            y = y * (1.0 + self.by_latent(functional.silu(z))[..., None, None])
+        y = self.conv2(self.dropout(functional.silu(y)))
+        out: Tensor = self.skip(_resampled(x, self.resample)) + y
+        return out
+
+
+class Attention(nn.Module):
+    """Every place looks at every other one; one head, with a shortcut."""
+
+    def __init__(self, channels: int, groups: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(groups, channels)
+        self.ask = nn.Conv1d(channels, 3 * channels, 1)
+        self.last = _zero(nn.Conv1d(channels, channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same shape."""
+        flat = x.flatten(2)
+        q, k, v = self.ask(self.norm(flat)).transpose(1, 2).chunk(3, 2)
+        seen = functional.scaled_dot_product_attention(q, k, v)
+        return (flat + self.last(seen.transpose(1, 2))).reshape(x.shape)
+
+
+def _run(parts: Iterable[nn.Module], x: Tensor, time: Tensor, z: Tensor) -> Tensor:
+    for part in parts:
+        x = part(x, time, z) if isinstance(part, ResidualBlock) else part(x)
+    return x
+
+
+def _resampled(x: Tensor, how: str) -> Tensor:
+    if how == "down":
+        return functional.avg_pool2d(x, 2)
+    return functional.interpolate(x, scale_factor=2.0, mode="nearest") if how == "up" else x
+
+
+def _sinusoids(time: Tensor, length: int) -> Tensor:
+    """(B,) -> (B, length) cosines and sines of falling frequency."""
+    half = length // 2
+    frequency = torch.exp(-math.log(_TIME_PERIOD) * torch.arange(half, device=time.device, dtype=torch.float32) / half)
+    angle = time.float()[:, None] * frequency
+    return torch.cat([angle.cos(), angle.sin()], 1)
+
+
+def _zero(layer: nn.Module) -> nn.Module:
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
