@@ -23,7 +23,10 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/demo.py
   VertebralGradingLib/density.py
   VertebralGradingLib/diffusion_autoencoder/__init__.py
+  VertebralGradingLib/diffusion_autoencoder/fitting.py
+  VertebralGradingLib/diffusion_autoencoder/latent.py
   VertebralGradingLib/diffusion_autoencoder/network.py
+  VertebralGradingLib/diffusion_autoencoder/patches.py
   VertebralGradingLib/diffusion_autoencoder/sampler.py
   VertebralGradingLib/errors.py
   VertebralGradingLib/evaluation/__init__.py
@@ -147,11 +150,13 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/training/__init__.py
   VertebralGradingLib/training/__main__.py
   VertebralGradingLib/training/augment.py
+  VertebralGradingLib/training/autoencoder.py
   VertebralGradingLib/training/average.py
   VertebralGradingLib/training/blocks.py
   VertebralGradingLib/training/checkpoints.py
   VertebralGradingLib/training/folders.py
   VertebralGradingLib/training/loop.py
+  VertebralGradingLib/training/patches.py
   VertebralGradingLib/training/pictures.py
   VertebralGradingLib/training/segmentation.py
   VertebralGradingLib/training/shards.py
@@ -159,6 +164,10 @@ set(VertebralGradingLib_SCRIPTS
   )
 set(VertebralGradingLib_RESOURCES
   Resources/colors/grades.json
+  Resources/configurations/diffusion-autoencoder/default.json
+  Resources/configurations/diffusion-autoencoder/paper128.json
+  Resources/configurations/diffusion-autoencoder/small.json
+  Resources/configurations/diffusion-autoencoder/tiny.json
   Resources/norms/SOURCES.md
   Resources/norms/vertebral_heights.csv
   Resources/requirements/torch_installer.txt

@@ -154,9 +154,14 @@ def dpm_decode(
     """The image that comes from x_T, by DPM-Solver++ (2M) of Lu et al. 2022; arguments as :func:`ddim_encode`.
 
     Two predictions make each step, the first and the last one apart. Times fall evenly from the last one.
+
+    Raises:
+        ValueError: not 1 to T - 1 steps.
     """
     schedule = schedule or Schedule()
     last = schedule.times - 1
+    if not 1 <= steps <= last:
+        raise ValueError(f"steps must be 1 to {last}")
     times = np.round(np.linspace(0, last, steps + 1))[::-1][:-1].astype(int)
     shares = [*schedule.alpha_bar[times].tolist(), 1.0]
     x, before, step_before = noise.float(), None, 0.0
