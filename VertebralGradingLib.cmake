@@ -24,14 +24,18 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/density.py
   VertebralGradingLib/diffusion_autoencoder/__init__.py
   VertebralGradingLib/diffusion_autoencoder/fitting.py
+  VertebralGradingLib/diffusion_autoencoder/inference.py
   VertebralGradingLib/diffusion_autoencoder/latent.py
+  VertebralGradingLib/diffusion_autoencoder/method.py
   VertebralGradingLib/diffusion_autoencoder/network.py
   VertebralGradingLib/diffusion_autoencoder/patches.py
   VertebralGradingLib/diffusion_autoencoder/sampler.py
+  VertebralGradingLib/diffusion_autoencoder/strip.py
   VertebralGradingLib/errors.py
   VertebralGradingLib/evaluation/__init__.py
   VertebralGradingLib/evaluation/bodies.py
   VertebralGradingLib/evaluation/body_tables.py
+  VertebralGradingLib/evaluation/latent.py
   VertebralGradingLib/evaluation/statistics.py
   VertebralGradingLib/files.py
   VertebralGradingLib/findings.py
@@ -95,6 +99,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/phantom/volumes.py
   VertebralGradingLib/pictures.py
   VertebralGradingLib/pipeline.py
+  VertebralGradingLib/png.py
   VertebralGradingLib/points.py
   VertebralGradingLib/reading.py
   VertebralGradingLib/reference.py
@@ -157,7 +162,6 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/training/folders.py
   VertebralGradingLib/training/loop.py
   VertebralGradingLib/training/patches.py
-  VertebralGradingLib/training/pictures.py
   VertebralGradingLib/training/segmentation.py
   VertebralGradingLib/training/shards.py
   VertebralGradingLib/volume.py

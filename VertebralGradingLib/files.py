@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from VertebralGradingLib.errors import CentroidError, InputError
+import numpy as np
+
+from VertebralGradingLib.errors import CentroidError, InputError, OutputError
 from VertebralGradingLib.findings import Report
 from VertebralGradingLib.image_io import read_labels, read_volume
-from VertebralGradingLib.pipeline import grade
+from VertebralGradingLib.pipeline import explain, grade
 from VertebralGradingLib.points import read_points
 from VertebralGradingLib.report import write_report
 from VertebralGradingLib.segmentation import VertebraLabels
@@ -74,3 +78,51 @@ def grade_files(
         volume = ct if ct is not None else mask.volume if mask is not None else None
         write_report(report, out_dir, volume, spine, is_mask=ct is None)
     return report
+
+
+def counterfactual_files(
+    ct_path: str | Path,
+    centroids_path: str | Path,
+    level: str,
+    grades: Sequence[float],
+    out_dir: str | Path,
+    preset: str = "fine",
+    lowest: str | None = None,
+) -> dict[str, Any]:
+    """What one vertebra would look like at other grades, by the diffusion autoencoder, as files.
+
+    Writes ``counterfactual.json`` (scores and warnings), ``counterfactual.npz`` (images, HU at 1 mm),
+    ``counterfactual.png`` (a strip) and ``animation.png``.
+
+    Args:
+        ct_path: as in :func:`grade_files`.
+        centroids_path: as in :func:`grade_files`.
+        level: which vertebra.
+        grades: 0..3, parts allowed.
+        out_dir: folder, made when missing.
+        preset: how finely images are drawn: "paper", "fine" or "live".
+        lowest: level of the lowest centroid, where they have no names.
+
+    Returns:
+        what stands in ``counterfactual.json``.
+
+    Raises:
+        VertebralGradingError: one of its children, with a hint.
+    """
+    from VertebralGradingLib.diffusion_autoencoder.strip import frames, strip
+    from VertebralGradingLib.png import write_animation, write_png
+
+    ct, spine, _ = read_study(ct_path, centroids_path, None, lowest)
+    seen = explain(ct, spine, level=level, kind="counterfactual", method="dae", grades=list(grades), preset=preset)
+    images = {name: value for name, value in seen.items() if isinstance(value, np.ndarray)}
+    numbers = {"level": level, "preset": preset, **{k: v for k, v in seen.items() if k not in images}}
+    out = Path(out_dir)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(out / "counterfactual.npz", **images)  # type: ignore[arg-type]
+        write_png(strip(seen), out / "counterfactual.png")
+        write_animation(frames(seen), out / "animation.png")
+        (out / "counterfactual.json").write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError("The results cannot be written.", "Check free space and permissions.") from error
+    return numbers

@@ -11,6 +11,7 @@ from VertebralGradingLib.study import Study
 
 METHODS: dict[str, str] = {
     "morphometry": "VertebralGradingLib.morphometric:MorphometricGrading",
+    "dae": "VertebralGradingLib.diffusion_autoencoder.method:LatentGrading",
 }
 """Name -> "module:Class". The first of the methods asked for is the primary one."""
 
@@ -21,10 +22,12 @@ class GradingMethod(Protocol):
     Attributes:
         name: its name in :data:`METHODS`.
         requires: what it needs beyond the core ("torch", "weights:..."), for `info`.
+        needs_bodies: whether :meth:`explain` needs the bodies of the study measured.
     """
 
     name: str
     requires: tuple[str, ...]
+    needs_bodies: bool
 
     def grade(self, study: Study) -> dict[str, Evidence]:
         """Evidence by level for every vertebra it can judge."""

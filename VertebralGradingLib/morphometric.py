@@ -40,6 +40,7 @@ class MorphometricGrading:
 
     name = "morphometry"
     requires: tuple[str, ...] = ()
+    needs_bodies = True
 
     def grade(self, study: Study) -> dict[str, Evidence]:
         """Evidence for every measured vertebra; cut or implanted ones are measured but do not carry the reference."""

@@ -104,7 +104,10 @@ def explain(
     grader = method_table.load(method)
     if level not in spine.by_level:
         raise CentroidError(f"There is no vertebra {level}.", f"Choose one of: {', '.join(spine.by_level)}.")
-    study = prepare(ct, spine, mask, finder=_finder(ct, spine, mask, bodies_by))
+    if grader.needs_bodies:
+        study = prepare(ct, spine, mask, finder=_finder(ct, spine, mask, bodies_by))
+    else:
+        study = Study(ct, spine, mask)
     return grader.explain(study, level, kind, **options)
 
 

@@ -242,7 +242,7 @@ def surface_distance(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
 
 def _overlay(reference: Reference, level: str, found: BodyMask, truth: NDArray[np.bool_], path: Path) -> None:
     """Mid-sagittal and mid-coronal plane: reference green, found red."""
-    from VertebralGradingLib.training.pictures import outlined, tile, windowed, write_png
+    from VertebralGradingLib.png import outlined, tile, windowed, write_png
 
     hu = sample(reference.ct, found.grid.points())
     pictures = []

@@ -18,6 +18,7 @@ pytest.importorskip("safetensors")
 from torch import nn  # noqa: E402
 
 from VertebralGradingLib.errors import InputError, MethodError, OutputError  # noqa: E402
+from VertebralGradingLib.png import outlined, tile, windowed, write_png  # noqa: E402
 from VertebralGradingLib.segmentation.network import (  # noqa: E402
     BodyNetwork,
     NetworkConfig,
@@ -27,7 +28,6 @@ from VertebralGradingLib.segmentation.network import (  # noqa: E402
 from VertebralGradingLib.training import blocks, checkpoints, segmentation, shards  # noqa: E402
 from VertebralGradingLib.training.augment import augment  # noqa: E402
 from VertebralGradingLib.training.loop import LoopConfig, fit, learning_rate  # noqa: E402
-from VertebralGradingLib.training.pictures import outlined, tile, windowed, write_png  # noqa: E402
 
 TINY = segmentation.CONFIGS["tiny"]
 

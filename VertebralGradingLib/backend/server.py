@@ -143,6 +143,7 @@ class Server:
             kind=str(request.get("kind", "heights")),
             method=str(request.get("method", "morphometry")),
             bodies_by=str(request.get("bodies_by") or DEFAULT),
+            **_options(request),
         )
         plain = {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in answer.items()}
         return {"explanation": plain}
@@ -176,6 +177,18 @@ class Server:
         if not points and mask is not None:
             points = centroids_from_labels(mask)
         return ct, build_spine(points, request.get("lowest")), mask
+
+
+def _options(request: dict[str, Any]) -> dict[str, Any]:
+    """What a request says beyond level, kind and method; each method knows its own.
+
+    Raises:
+        InputError: it is no object, or names what has a place of its own.
+    """
+    options = request.get("options") or {}
+    if not isinstance(options, dict) or {"ct", "spine", "mask", "level", "kind", "method", "bodies_by"} & set(options):
+        raise InputError("The options of the explanation cannot be used.", "Update the program.")
+    return {str(name): value for name, value in options.items()}
 
 
 def main() -> None:

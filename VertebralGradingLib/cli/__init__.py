@@ -113,6 +113,32 @@ def centroids(
 
 
 @app.command()
+def counterfactual(
+    ct: Annotated[Path, typer.Argument(help="CT: NIfTI, NRRD, MetaImage, or a folder with one DICOM series.")],
+    centroids: Annotated[Path, typer.Option(help="Centroids: .mrk.json, .fcsv or VerSe *_ctd.json.")],
+    level: Annotated[str, typer.Option("--level", help="Which vertebra, such as L1.")],
+    grade: Annotated[
+        list[float] | None, typer.Option("--grade", min=0.0, max=3.0, help="Wanted grade; may be repeated.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder for images, strip and animation.")] = Path(
+        "counterfactual-output"
+    ),
+    preset: Annotated[str, typer.Option("--preset", help="paper (slow), fine, live (quick).")] = "fine",
+    lowest: _Lowest = None,
+) -> None:
+    """Show what a vertebra would look like at another grade, by the diffusion autoencoder (a model, and PyTorch)."""
+    from VertebralGradingLib.files import counterfactual_files
+
+    wanted = tuple(grade or (0.0, 1.0, 2.0, 3.0))
+    seen = counterfactual_files(ct, centroids, level, wanted, out, preset, lowest)
+    OUT.print(f"{level}: score {seen['score']:.2f}; decoded unchanged with PSNR {seen['psnr_db']:.1f} dB")
+    for asked, reached, warnings in zip(seen["wanted"], seen["reached"], seen["warnings"], strict=True):
+        note = f"; {', '.join(warnings)}" if warnings else ""
+        OUT.print(f"  grade {asked:.1f} wanted, {reached:.2f} by its image{note}")
+    OUT.print(f"Images are in {escape(str(out))}")
+
+
+@app.command()
 def info(as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False) -> None:
     """Tell version, methods, formats and what is installed; loads nothing heavy."""
     content = _info()
@@ -187,6 +213,8 @@ def _print(report: Report) -> None:
 def _info() -> dict[str, Any]:
     from importlib.metadata import PackageNotFoundError, version
 
+    from VertebralGradingLib.methods import METHODS, load
+
     def installed(name: str) -> str | None:
         try:
             return version(name)
@@ -196,8 +224,8 @@ def _info() -> dict[str, Any]:
     return {
         "program": "VertebralGrading",
         "version": __version__,
-        "commands": ["grade", "demo", "centroids", "phantom", "train", "evaluate", "models", "info"],
-        "methods": {"morphometry": {"requires": []}},
+        "commands": ["grade", "counterfactual", "demo", "centroids", "phantom", "train", "evaluate", "models", "info"],
+        "methods": {name: {"requires": list(load(name).requires)} for name in METHODS},
         "inputs": {
             "ct": [".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", "DICOM folder"],
             "centroids": [".mrk.json", ".fcsv", "VerSe *_ctd.json"],

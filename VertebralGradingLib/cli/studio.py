@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.progress import Progress
 
 from VertebralGradingLib.cli.console import BAR, ERR, OUT
-from VertebralGradingLib.errors import MethodError
+from VertebralGradingLib.errors import InputError, MethodError
 
 train = typer.Typer(help="Train learned methods.", no_args_is_help=True)
 evaluate = typer.Typer(help="Print the tables by which methods are judged.", no_args_is_help=True)
@@ -75,6 +75,62 @@ def train_segmentation(
         chosen = segmentation.configured(config, phantom)
         segmentation.train_segmentation(chosen, out, device, workers, limit, blocks, data, progress)
     OUT.print(f"Weights, curve and pictures are in {escape(str(out))}")
+
+
+@train.command("dae")
+def train_dae(
+    out: Annotated[Path, typer.Option("--out", help="Folder of the run; an unfinished one is gone on with.")],
+    config: Annotated[
+        str, typer.Option("--config", help="paper128, default (accelerator), small (two cores), tiny, or a JSON file.")
+    ] = "small",
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda.")] = "cpu",
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that render phantoms.")] = 1,
+    minutes: Annotated[float | None, typer.Option("--minutes", help="Stop training after so long.")] = None,
+    patches: Annotated[Path | None, typer.Option("--patches", help="Folder of rendered patches, to share.")] = None,
+) -> None:
+    """Train the diffusion autoencoder, without labels; weights are left in OUT/average.safetensors."""
+    try:
+        from VertebralGradingLib.training import autoencoder
+    except ModuleNotFoundError as error:
+        raise MethodError("Training needs torch.", _NEEDS) from error
+    with Progress(*BAR, console=ERR, transient=True) as bar:
+        task = bar.add_task("preparing", total=None)
+
+        def progress(what: str, done: int, total: int, row: dict[str, float]) -> None:
+            loss = f" loss {row['loss']:.4f}" if row else ""
+            bar.update(task, completed=done, total=total, description=what + loss)
+
+        limit = None if minutes is None else 60.0 * minutes
+        chosen = autoencoder.configured(config)
+        autoencoder.train_autoencoder(chosen, out, device, workers, limit, patches, progress)
+    OUT.print(f"Weights, curve and pictures are in {escape(str(out))}")
+
+
+@evaluate.command("dae")
+def evaluate_dae(
+    data: Annotated[Path, typer.Option("--data", help="VerSe-style folder with grades.")],
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Fixes folds and bootstrap samples.")] = 0,
+) -> None:
+    """Fit the latent grader on the train split, grade the test split, and print the paper's table beside it."""
+    try:
+        from VertebralGradingLib.diffusion_autoencoder.method import loaded
+        from VertebralGradingLib.evaluation import latent
+    except ModuleNotFoundError as error:
+        raise MethodError("Evaluation needs torch and scikit-learn.", _NEEDS) from error
+    system, version = loaded()
+    with Progress(*BAR, console=ERR, transient=True) as bar:
+        task = bar.add_task("encoding", total=None)
+
+        def progress(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        splits = latent.collect(data, system.encode, progress)
+    if "train" not in splits or "test" not in splits:
+        raise InputError("The data folder has no train and test split.", "Give splits.csv with subject,split.")
+    lines, _ = latent.describe(splits["train"], splits["test"], seed)
+    OUT.print(f"encoder of model version {escape(version)}")
+    for line in lines:
+        OUT.print(escape(line), soft_wrap=True)
 
 
 @evaluate.command("segmentation")

@@ -73,7 +73,7 @@ def fit_grader(
     distance = flat.z @ normal + offset
     fitted = {kind: fit_calibration(distance, data.grade, kind) for kind in CALIBRATIONS}
     main = fitted.pop(calibration)
-    classes, weights, biases = direct_classifier(flat, strength)
+    classes, weights, biases = direct_classifier(flat, classifier, strength)
     boots = _bootstrap(flat, classifier, strength, calibration, draws, seed)
     held = held_out_scores(flat, classifier, strength, calibration, seed)
     return LatentGrader(
@@ -98,18 +98,11 @@ def hyperplane(flat: Labelled, classifier: Classifier, strength: float) -> tuple
     Raises:
         InputError: one class is missing.
     """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.svm import LinearSVC
-
     used = flat.grade != 1
     fractured = flat.grade[used] >= 2
     if fractured.all() or not fractured.any():
         raise InputError("There are no healthy or no fractured vertebrae to learn from.", "Add labelled subjects.")
-    model: Any
-    if classifier == "svm":
-        model = LinearSVC(C=strength, class_weight="balanced", max_iter=20000, random_state=0)
-    else:
-        model = LogisticRegression(C=strength, class_weight="balanced", max_iter=5000)
+    model = _model(classifier, strength)
     model.fit(flat.z[used], fractured)
     length = float(np.linalg.norm(model.coef_[0]))
     return model.coef_[0] / length, float(model.intercept_[0]) / length
@@ -190,14 +183,14 @@ def _isotonic(distance: Array, grade: NDArray[np.int64], weight: Array) -> Calib
     return Calibration("isotonic", middles, rising)
 
 
-def direct_classifier(flat: Labelled, strength: float) -> tuple[NDArray[np.int64], Array, Array]:
-    """One linear SVM for each grade that is there, against all others: grades (C,), weights (C, L), biases (C,)."""
-    from sklearn.svm import LinearSVC
-
+def direct_classifier(
+    flat: Labelled, classifier: Classifier, strength: float
+) -> tuple[NDArray[np.int64], Array, Array]:
+    """A hyperplane for each grade that is there, against all others: grades (C,), weights (C, L), biases (C,)."""
     classes = np.unique(flat.grade)
     weights, biases = [], []
     for grade in classes:
-        model = LinearSVC(C=strength, class_weight="balanced", max_iter=20000, random_state=0)
+        model = _model(classifier, strength)
         model.fit(flat.z, flat.grade == grade)
         weights.append(model.coef_[0])
         biases.append(float(model.intercept_[0]))
@@ -251,7 +244,9 @@ def _bootstrap(
     rng = np.random.default_rng([seed, 5])
     names, place = np.unique(np.asarray(flat.subject), return_inverse=True)
     members = [np.flatnonzero(place == k) for k in range(len(names))]
-    normals, offsets, lines = [], [], []
+    normals: list[Array] = []
+    offsets: list[float] = []
+    lines: list[Calibration] = []
     for _ in range(20 * draws):
         if len(lines) == draws:
             break
@@ -271,6 +266,15 @@ def _bootstrap(
     at = np.array([line.distance[0] + grid * (line.distance[-1] - line.distance[0]) for line in lines])
     value = np.array([np.interp(d, line.distance, line.grade) for d, line in zip(at, lines, strict=True)])
     return np.array(normals), np.array(offsets), at, np.maximum(value, -TOP)
+
+
+def _model(classifier: Classifier, strength: float) -> Any:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.svm import LinearSVC
+
+    if classifier == "svm":
+        return LinearSVC(C=strength, class_weight="balanced", max_iter=20000, random_state=0)
+    return LogisticRegression(C=strength, class_weight="balanced", max_iter=5000)
 
 
 def _folds(flat: Labelled, seed: int) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:

@@ -9,21 +9,21 @@ import argparse
 import sys
 
 from VertebralGradingLib.errors import VertebralGradingError
-from VertebralGradingLib.training import segmentation
+from VertebralGradingLib.training import autoencoder, segmentation
 
 
 def main() -> None:
     """Train; prints a line for each row of the curve."""
     parser = argparse.ArgumentParser(prog="python -m VertebralGradingLib.training")
-    parser.add_argument("system", choices=["segmentation"])
-    parser.add_argument("--config", default="default", choices=list(segmentation.CONFIGS))
+    parser.add_argument("system", choices=["segmentation", "dae"])
+    parser.add_argument("--config", default="default")
     parser.add_argument("--phantom", default="uniform")
     parser.add_argument("--data")
     parser.add_argument("--out", required=True)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--minutes", type=float)
-    parser.add_argument("--blocks")
+    parser.add_argument("--blocks", "--patches", help="folder of rendered samples")
     args = parser.parse_args()
 
     def progress(what: str, done: int, total: int, row: dict[str, float]) -> None:
@@ -32,6 +32,10 @@ def main() -> None:
 
     limit = None if args.minutes is None else 60.0 * args.minutes
     try:
+        if args.system == "dae":
+            layout = autoencoder.configured(args.config)
+            autoencoder.train_autoencoder(layout, args.out, args.device, args.workers, limit, args.blocks, progress)
+            return
         config = segmentation.configured(args.config, args.phantom)
         segmentation.train_segmentation(
             config, args.out, args.device, args.workers, limit, args.blocks, args.data, progress

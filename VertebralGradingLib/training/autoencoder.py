@@ -18,10 +18,10 @@ from VertebralGradingLib.diffusion_autoencoder.network import AutoencoderConfig,
 from VertebralGradingLib.diffusion_autoencoder.patches import to_network
 from VertebralGradingLib.diffusion_autoencoder.sampler import Schedule, dpm_decode
 from VertebralGradingLib.errors import InputError
+from VertebralGradingLib.png import tile
 from VertebralGradingLib.resources import resource
 from VertebralGradingLib.training.loop import LoopConfig, fit
 from VertebralGradingLib.training.patches import Patches, PatchPlan, fill
-from VertebralGradingLib.training.pictures import tile
 from VertebralGradingLib.training.segmentation import check_device
 
 CONFIGS = ("paper128", "default", "small", "tiny")

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from VertebralGradingLib.errors import MethodError, OutputError
+from VertebralGradingLib.png import write_png
 from VertebralGradingLib.training import checkpoints
 from VertebralGradingLib.training.average import Average
-from VertebralGradingLib.training.pictures import write_png
 
 Batch = dict[str, Tensor]
 

@@ -16,12 +16,12 @@ from torch.nn import functional
 
 from VertebralGradingLib.errors import InputError, MethodError
 from VertebralGradingLib.phantom.plans import PRESETS
+from VertebralGradingLib.png import outlined, tile, windowed
 from VertebralGradingLib.segmentation.network import OUTPUTS, BodyNetwork, NetworkConfig
 from VertebralGradingLib.training.augment import augment
 from VertebralGradingLib.training.blocks import CLASSES, BlockPlan, Blocks, fill
 from VertebralGradingLib.training.folders import fill_from_folder
 from VertebralGradingLib.training.loop import LoopConfig, fit
-from VertebralGradingLib.training.pictures import outlined, tile, windowed
 
 _WEIGHTS = {"body": 1.0, "vertebra": 0.5, "neighbours": 0.4, "disc": 0.3}
 _UNSEEN = 0.1

@@ -1,4 +1,4 @@
-"""Sample grids as PNG, with the standard library and numpy alone."""
+"""Grids of pictures as PNG, still or moving, with the standard library and numpy alone."""
 
 from __future__ import annotations
 
@@ -44,14 +44,44 @@ def outlined(grey: NDArray[np.uint8], mask: NDArray[np.bool_], colour: tuple[int
 
 def write_png(picture: NDArray[np.uint8], path: Path) -> None:
     """Write (H, W, 3) as PNG."""
+    _write(path, [_head(picture), _chunk(b"IDAT", _lines(picture))])
+
+
+def write_animation(frames: Sequence[NDArray[np.uint8]], path: Path, frame_ms: int = 120) -> None:
+    """Write pictures (H, W, 3) of one size as an animated PNG that starts over and over again.
+
+    Programs that know still PNGs only show the first frame (Animated PNG, W3C PNG 3rd edition, section 11.3.4).
+    """
+    height, width, _ = frames[0].shape
+    chunks = [_head(frames[0]), _chunk(b"acTL", struct.pack(">II", len(frames), 0))]
+    number = 0
+    for place, frame in enumerate(frames):
+        control = struct.pack(">IIIIIHHBB", number, width, height, 0, 0, frame_ms, 1000, 0, 0)
+        chunks.append(_chunk(b"fcTL", control))
+        number += 1
+        if place == 0:
+            chunks.append(_chunk(b"IDAT", _lines(frame)))
+        else:
+            chunks.append(_chunk(b"fdAT", struct.pack(">I", number) + _lines(frame)))
+            number += 1
+    _write(path, chunks)
+
+
+def _head(picture: NDArray[np.uint8]) -> bytes:
     height, width, _ = picture.shape
-    lines = np.concatenate([np.zeros((height, 1), np.uint8), picture.reshape(height, -1)], axis=1).tobytes()
+    return _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
 
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+def _lines(picture: NDArray[np.uint8]) -> bytes:
+    height = len(picture)
+    lines = np.concatenate([np.zeros((height, 1), np.uint8), picture.reshape(height, -1)], axis=1)
+    return zlib.compress(lines.tobytes(), 6)
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def _write(path: Path, chunks: Sequence[bytes]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(lines, 6)) + chunk(b"IEND", b"")
-    )
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks) + _chunk(b"IEND", b""))

@@ -1,0 +1,292 @@
+"""The diffusion autoencoder from training to counterfactual, with weights that need not be good."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+save_file = pytest.importorskip("safetensors.numpy").save_file
+pytest.importorskip("sklearn")
+
+from rendering.analytic import analytic_spine, box_spine_ct, grid_around  # noqa: E402
+from typer.testing import CliRunner  # noqa: E402
+
+from VertebralGradingLib import pipeline  # noqa: E402
+from VertebralGradingLib.cli import app  # noqa: E402
+from VertebralGradingLib.diffusion_autoencoder import method  # noqa: E402
+from VertebralGradingLib.diffusion_autoencoder.fitting import Labelled, fit_grader  # noqa: E402
+from VertebralGradingLib.diffusion_autoencoder.inference import FILES, MODEL, Autoencoder, box  # noqa: E402
+from VertebralGradingLib.diffusion_autoencoder.network import (  # noqa: E402
+    AutoencoderConfig,
+    DiffusionAutoencoder,
+    ResidualBlock,
+)
+from VertebralGradingLib.diffusion_autoencoder.patches import finer, psnr, to_hu, to_network  # noqa: E402
+from VertebralGradingLib.errors import CentroidError, InputError, MethodError  # noqa: E402
+from VertebralGradingLib.image_io import write_volume  # noqa: E402
+from VertebralGradingLib.models import places  # noqa: E402
+from VertebralGradingLib.models.cards import Card  # noqa: E402
+from VertebralGradingLib.models.weights import describe_file  # noqa: E402
+from VertebralGradingLib.points import write_markups  # noqa: E402
+from VertebralGradingLib.spine import build_spine  # noqa: E402
+from VertebralGradingLib.training import autoencoder  # noqa: E402
+from VertebralGradingLib.training.patches import Patches  # noqa: E402
+
+TINY = autoencoder.configured("tiny")
+LEVELS = ("T12", "L1", "L2")
+HEIGHTS = np.array([[24.0, 22.0, 25.0], [18.0, 19.0, 25.0], [26.0, 24.0, 27.0]])
+
+
+def parameters(config: AutoencoderConfig) -> float:
+    with torch.device("meta"):
+        return sum(one.numel() for one in DiffusionAutoencoder(config).parameters()) / 1e6
+
+
+def test_sizes_are_within_their_limits() -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    assert parameters(autoencoder.configured("default").network) <= 9.0
+    small = autoencoder.configured("small").network
+    assert parameters(small) <= 1.5
+    with torch.device("meta"):
+        model = DiffusionAutoencoder(small)
+        with FlopCounterMode(display=False) as counter:
+            model.denoiser(torch.zeros(1, 1, 64, 64), torch.zeros(1), torch.zeros(1, 512))
+    assert counter.get_total_flops() <= 0.4e9
+    paper = autoencoder.configured("paper128").network
+    assert (paper.width, paper.denoiser, paper.encoder) == (128, (1, 1, 2, 3, 4), (1, 1, 2, 3, 4, 4))
+
+
+def test_new_network_predicts_nothing_and_listens_after_training_began() -> None:
+    torch.manual_seed(0)
+    model = DiffusionAutoencoder(TINY.network)
+    x, time = torch.randn(2, 1, 32, 32), torch.tensor([5, 900])
+    assert model(x, time, x).abs().max() == 0  # the last layer starts at zero
+    torch.nn.init.normal_(model.denoiser.last.weight)
+    for block in model.denoiser.modules():
+        if isinstance(block, ResidualBlock):
+            torch.nn.init.normal_(block.conv2.weight, std=0.1)
+    z = torch.randn(2, TINY.network.latent)
+    first = model.denoiser(x, time, z)
+    assert first.shape == x.shape
+    assert not torch.allclose(first, model.denoiser(x, time + 50, z))
+    assert not torch.allclose(first, model.denoiser(x, time, z + 1.0))
+
+
+def test_layout_survives_json_and_nonsense_is_refused() -> None:
+    config = autoencoder.configured("default").network
+    assert AutoencoderConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    for wrong in ({"widht": 3}, {"denoiser": "12"}, {"width": 7}, {"size": 100}, {"groups": 0}, {"denoiser": []}, []):
+        with pytest.raises(ValueError):
+            AutoencoderConfig.from_dict(wrong)
+
+
+def test_window_and_pixels() -> None:
+    hu = torch.tensor([-1000.0, -300.0, 250.0, 800.0, 3000.0]).reshape(1, 1, 1, 5).expand(1, 1, 5, 5)
+    x = to_network(hu, 5, 1.0)
+    assert x[0, 0, 0].tolist() == [-1.0, -1.0, 0.0, 1.0, 1.0]
+    assert to_hu(x)[0, 0, 0].tolist() == [-300.0, -300.0, 250.0, 800.0, 800.0]
+    ramp = torch.arange(128.0).reshape(1, 1, 1, 128).expand(1, 1, 128, 128) * 4.0
+    coarse = to_network(ramp, 64, 2.0)
+    again = to_hu(finer(coarse, 2.0))
+    assert (again - ramp)[..., 4:-4].abs().max() < 0.5  # nothing moved by a half pixel
+    assert to_network(ramp, 112, 1.0).shape[-1] == 112
+    assert float(psnr(torch.zeros(1, 1, 4, 4), torch.full((1, 1, 4, 4), 0.2))) == pytest.approx(20.0)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("dae")
+    done = CliRunner().invoke(app, ["train", "dae", "--config", "tiny", "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    return out
+
+
+def test_tiny_configuration_trains_end_to_end(run: Path) -> None:
+    lines = (run / "curve.csv").read_text().splitlines()
+    assert lines[0] == "step,seconds,loss,gradient,early,late"
+    first, last = (float(line.split(",")[2]) for line in (lines[1], lines[-1]))
+    assert last < first
+    assert next((run / "samples").glob("*.png")).stat().st_size > 500
+    patches = Patches(run / "patches")
+    assert len(patches) == TINY.patches.patches
+    assert patches.image.dtype == torch.int16 and patches.image.shape[1:] == (128, 128)
+    assert float(patches.graded_loss.max()) > 0.1
+
+
+def test_batches_depend_on_the_step_alone(run: Path) -> None:
+    task = autoencoder.AutoencoderTask(Patches(run / "patches"), TINY.network, 4, 0)
+    one, same, other = task.batch(3), task.batch(3), task.batch(4)
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert not torch.equal(one["noise"], other["noise"])
+    assert one["clean"].abs().max() <= 1.0
+    share = torch.as_tensor(task.schedule.alpha_bar)[one["time"]].float()[:, None, None, None]
+    assert torch.allclose(one["noisy"], share.sqrt() * one["clean"] + (1 - share).sqrt() * one["noise"], atol=1e-5)
+
+
+def test_changes_keep_the_middle_in_the_middle() -> None:
+    hu = torch.full((16, 1, 128, 128), -100.0)
+    hu[..., 60:68, 60:68] = 500.0
+    out = autoencoder.moved(hu, np.random.default_rng(0))
+    assert out.shape == hu.shape
+    for one in out[:, 0]:
+        bright = (one > 200).nonzero().float().mean(0)
+        assert (bright - 63.5).abs().max() < 6.0
+    assert len({float(one.sum()) for one in out}) == 16
+
+
+@pytest.mark.parametrize("name", ["huge", "broken.json"])
+def test_wrong_configurations_are_told(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    if name.endswith("json"):
+        path.write_text('{"network": {"size": 7}}')
+    with pytest.raises(InputError, match=name):
+        autoencoder.configured(str(path))
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model of the right form with random weights, in a folder of imported models."""
+    monkeypatch.setenv(places.ENVIRONMENT, str(tmp_path / "models"))
+    folder = tmp_path / "models" / MODEL
+    folder.mkdir(parents=True)
+    torch.manual_seed(1)
+    config = AutoencoderConfig.from_dict({**TINY.network.to_dict(), "spacing_mm": 4.0})
+    model = DiffusionAutoencoder(config)
+    for name, part in (("encoder", model.encoder), ("denoiser", model.denoiser)):
+        arrays = {key: value.numpy().astype(np.float16) for key, value in part.state_dict().items()}
+        save_file(arrays, folder / FILES[name])
+    rng = np.random.default_rng(0)
+    grade = rng.choice([0, 2, 3], 120)
+    z = rng.normal(size=(120, config.latent)) + 0.8 * grade[:, None]
+    data = Labelled(z, grade, [f"s{k % 20}" for k in range(120)], rng.uniform(1, 17, 120))
+    save_file(fit_grader(data, draws=3, strength=0.01).to_arrays(), folder / FILES["latent"])
+    _write_card(folder, {"network": config.to_dict(), "calibration": "poly3"})
+    method._LOADED.clear()
+    return folder
+
+
+def _write_card(folder: Path, config: dict[str, object]) -> None:
+    files = tuple(describe_file(folder / name) for name in FILES.values())
+    card = Card(MODEL, "99.0.0", "dae", "A test.", "0.0.1", files, "Apache-2.0", "A test.", "Nothing.", (), config)
+    (folder / "card.json").write_bytes(card.to_json())
+
+
+@pytest.fixture(scope="module")
+def case() -> object:
+    spine = analytic_spine(LEVELS, HEIGHTS, sagittal_deg=[6, 0, -6], origin=(12, -30, 200))
+    return box_spine_ct(spine, *grid_around(spine, margin_mm=30))
+
+
+def test_grades_through_the_pipeline(installed: Path, case) -> None:
+    report = pipeline.grade(case.ct, build_spine(case.points), methods=("morphometry", "dae"))
+    for finding in report.findings:
+        said = finding.evidence_of("dae")
+        assert said is not None and said.score is not None and said.grade_interval is not None
+        assert 0 <= said.grade_interval[0] <= said.score <= said.grade_interval[1] <= 3
+        assert said.quantities["model"] == "99.0.0"
+    assert report.provenance["methods"] == ["morphometry", "dae"]
+    first = pipeline.grade(case.ct, build_spine(case.points), methods=("dae",)).findings[0]
+    assert first.primary_method == "dae"
+
+
+def test_counterfactual_of_the_own_grade_changes_nothing(installed: Path, case) -> None:
+    spine = build_spine(case.points)
+    system, _ = method.loaded()
+    patch = np.clip(np.random.default_rng(0).normal(100, 200, (128, 128)), -300, 800).astype(np.float32)
+    z = system.encode(patch[None])[0]
+    score = float(system.grader.score(z))
+    told: list[tuple[int, int]] = []
+    same, other = system.counterfactuals(
+        patch, [min(max(score, 0.0), 3.0), 2.0], project=False, progress=lambda done, total: told.append((done, total))
+    )
+    if 0 < score < 3:
+        assert np.abs(same.difference).max() < 1e-2
+    assert told[-1] == (30, 30) and [done for done, _ in told] == list(range(1, 31))
+    assert other.original.shape == other.changed.shape == (128, 128)
+    again = system.counterfactuals(patch, [2.0], project=False)[0]  # the noise is remembered
+    assert np.array_equal(again.changed, other.changed)
+    explained = pipeline.explain(case.ct, spine, level="L1", kind="counterfactual", method="dae", grades=[0, 3])
+    assert explained["changed"].shape == (2, 128, 128)
+    assert explained["wanted"] == [0.0, 3.0]
+
+
+def test_warnings_say_what_else_changed() -> None:
+    from VertebralGradingLib.diffusion_autoencoder.inference import _described
+
+    decoded = np.full((128, 128), 100.0, dtype=np.float32)
+    inside = box(128)
+    assert inside.sum() == 30 * 44
+    quiet = decoded + 200.0 * inside
+    told = _described(decoded, decoded, quiet, inside, (0.0, 2.0, 2.0))
+    assert told.warnings == () and told.outside_share == 0.0 and told.new_air_mm2 == 0.0
+    loud = quiet.copy()
+    loud[:40, :40] = -300.0
+    told = _described(decoded, decoded, loud, inside, (0.0, 2.0, 2.0))
+    assert told.warnings == ("new_air", "changes_elsewhere") and told.new_air_mm2 == 1600.0
+
+
+def test_command_writes_strip_and_animation(installed: Path, case, tmp_path: Path) -> None:
+    from PIL import Image
+
+    write_volume(case.ct, tmp_path / "ct.nii.gz")
+    write_markups(case.points, tmp_path / "points.mrk.json")
+    out = tmp_path / "out"
+    asked = ["counterfactual", str(tmp_path / "ct.nii.gz"), "--centroids", str(tmp_path / "points.mrk.json"),
+             "--level", "L1", "--grade", "0", "--grade", "2.5", "--preset", "live", "--out", str(out)]  # fmt: skip
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 0, done.output
+    assert "L1: score" in done.output and "grade 2.5 wanted" in done.output
+    content = json.loads((out / "counterfactual.json").read_text())
+    assert content["wanted"] == [0.0, 2.5] and len(content["reached"]) == 2
+    strip = Image.open(out / "counterfactual.png")
+    assert strip.size == (4 * 258, 2 * 258)
+    moving = Image.open(out / "animation.png")
+    assert moving.n_frames == 2
+    assert np.load(out / "counterfactual.npz")["changed"].shape == (2, 128, 128)
+
+
+def test_bad_wishes_are_typed_errors(installed: Path, case) -> None:
+    spine = build_spine(case.points)
+
+    def explain(**options: object) -> None:
+        pipeline.explain(case.ct, spine, method="dae", **{"level": "L1", "kind": "counterfactual", **options})  # type: ignore[arg-type]
+
+    for grades in ([4.0], [-0.1], [float("nan")]):
+        with pytest.raises(InputError, match="between 0 and 3"):
+            explain(grades=grades)
+    with pytest.raises(InputError, match="preset"):
+        explain(preset="slow")
+    with pytest.raises(MethodError, match="Unknown options"):
+        explain(colour="red")
+    with pytest.raises(MethodError, match="heights"):
+        explain(kind="heights")
+    with pytest.raises(CentroidError):
+        explain(level="T1")
+    with pytest.raises(MethodError, match="needs a CT"):
+        method.LatentGrading().grade(pipeline.Study(None, spine, None))
+    with pytest.raises(InputError, match="128 x 128"):
+        method.loaded()[0].counterfactuals(np.zeros((64, 64)), [1.0])
+
+
+def test_damaged_and_missing_models_are_told(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _write_card(installed, {"network": TINY.network.to_dict() | {"width": 24}, "calibration": "poly3"})
+    with pytest.raises(MethodError, match="does not fit"):
+        method.loaded()
+    (installed / FILES["encoder"]).write_bytes(b"nothing")
+    with pytest.raises(MethodError):
+        method.loaded()
+    monkeypatch.setenv(places.ENVIRONMENT, str(installed.parent.parent / "empty"))
+    with pytest.raises(MethodError, match="not installed"):
+        method.loaded()
+
+
+def test_grader_alone_draws_no_images(installed: Path) -> None:
+    system = Autoencoder.load(decode=False)
+    assert system.encode(np.zeros((2, 128, 128))).shape == (2, TINY.network.latent)
+    with pytest.raises(MethodError, match="not loaded"):
+        system.counterfactuals(np.zeros((128, 128)), [1.0])
