@@ -23,7 +23,6 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/demo.py
   VertebralGradingLib/density.py
   VertebralGradingLib/diffusion_autoencoder/__init__.py
-  VertebralGradingLib/diffusion_autoencoder/fitting.py
   VertebralGradingLib/diffusion_autoencoder/inference.py
   VertebralGradingLib/diffusion_autoencoder/latent.py
   VertebralGradingLib/diffusion_autoencoder/method.py
@@ -160,6 +159,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/training/blocks.py
   VertebralGradingLib/training/checkpoints.py
   VertebralGradingLib/training/folders.py
+  VertebralGradingLib/training/latent.py
   VertebralGradingLib/training/loop.py
   VertebralGradingLib/training/patches.py
   VertebralGradingLib/training/segmentation.py

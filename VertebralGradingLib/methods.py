@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from VertebralGradingLib.errors import MethodError
-from VertebralGradingLib.findings import Evidence
-from VertebralGradingLib.study import Study
+
+if TYPE_CHECKING:
+    from VertebralGradingLib.findings import Evidence
+    from VertebralGradingLib.study import Study
 
 METHODS: dict[str, str] = {
     "morphometry": "VertebralGradingLib.morphometric:MorphometricGrading",
     "dae": "VertebralGradingLib.diffusion_autoencoder.method:LatentGrading",
 }
 """Name -> "module:Class". The first of the methods asked for is the primary one."""
+REQUIRES: dict[str, tuple[str, ...]] = {"morphometry": (), "dae": ("torch", "weights:diffusion-autoencoder")}
+"""What each needs, told without importing it."""
 
 
 class GradingMethod(Protocol):

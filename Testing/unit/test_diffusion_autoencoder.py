@@ -18,7 +18,6 @@ from typer.testing import CliRunner  # noqa: E402
 from VertebralGradingLib import pipeline  # noqa: E402
 from VertebralGradingLib.cli import app  # noqa: E402
 from VertebralGradingLib.diffusion_autoencoder import method  # noqa: E402
-from VertebralGradingLib.diffusion_autoencoder.fitting import Labelled, fit_grader  # noqa: E402
 from VertebralGradingLib.diffusion_autoencoder.inference import FILES, MODEL, Autoencoder, box  # noqa: E402
 from VertebralGradingLib.diffusion_autoencoder.network import (  # noqa: E402
     AutoencoderConfig,
@@ -28,12 +27,14 @@ from VertebralGradingLib.diffusion_autoencoder.network import (  # noqa: E402
 from VertebralGradingLib.diffusion_autoencoder.patches import finer, psnr, to_hu, to_network  # noqa: E402
 from VertebralGradingLib.errors import CentroidError, InputError, MethodError  # noqa: E402
 from VertebralGradingLib.image_io import write_volume  # noqa: E402
+from VertebralGradingLib.methods import METHODS, REQUIRES, load  # noqa: E402
 from VertebralGradingLib.models import places  # noqa: E402
 from VertebralGradingLib.models.cards import Card  # noqa: E402
 from VertebralGradingLib.models.weights import describe_file  # noqa: E402
 from VertebralGradingLib.points import write_markups  # noqa: E402
 from VertebralGradingLib.spine import build_spine  # noqa: E402
 from VertebralGradingLib.training import autoencoder  # noqa: E402
+from VertebralGradingLib.training.latent import Labelled, fit_grader  # noqa: E402
 from VertebralGradingLib.training.patches import Patches  # noqa: E402
 
 TINY = autoencoder.configured("tiny")
@@ -44,6 +45,10 @@ HEIGHTS = np.array([[24.0, 22.0, 25.0], [18.0, 19.0, 25.0], [26.0, 24.0, 27.0]])
 def parameters(config: AutoencoderConfig) -> float:
     with torch.device("meta"):
         return sum(one.numel() for one in DiffusionAutoencoder(config).parameters()) / 1e6
+
+
+def test_table_of_needs_is_true() -> None:
+    assert {name: load(name).requires for name in METHODS} == REQUIRES
 
 
 def test_sizes_are_within_their_limits() -> None:

@@ -7,15 +7,15 @@ import pytest
 
 pytest.importorskip("sklearn")
 
-from VertebralGradingLib.diffusion_autoencoder.fitting import (
+from VertebralGradingLib.diffusion_autoencoder.latent import Calibration, LatentGrader, rounded
+from VertebralGradingLib.errors import InputError
+from VertebralGradingLib.training.latent import (
     Labelled,
     conformal_widths,
     fit_calibration,
     fit_grader,
     held_out_scores,
 )
-from VertebralGradingLib.diffusion_autoencoder.latent import Calibration, LatentGrader, rounded
-from VertebralGradingLib.errors import InputError
 
 LENGTH = 12
 SEVERITY, LEVEL = np.eye(LENGTH)[2], np.eye(LENGTH)[5]

@@ -213,7 +213,7 @@ def _print(report: Report) -> None:
 def _info() -> dict[str, Any]:
     from importlib.metadata import PackageNotFoundError, version
 
-    from VertebralGradingLib.methods import METHODS, load
+    from VertebralGradingLib.methods import REQUIRES
 
     def installed(name: str) -> str | None:
         try:
@@ -225,7 +225,7 @@ def _info() -> dict[str, Any]:
         "program": "VertebralGrading",
         "version": __version__,
         "commands": ["grade", "counterfactual", "demo", "centroids", "phantom", "train", "evaluate", "models", "info"],
-        "methods": {name: {"requires": list(load(name).requires)} for name in METHODS},
+        "methods": {name: {"requires": list(needs)} for name, needs in REQUIRES.items()},
         "inputs": {
             "ct": [".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", "DICOM folder"],
             "centroids": [".mrk.json", ".fcsv", "VerSe *_ctd.json"],

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from VertebralGradingLib import pipeline
 from VertebralGradingLib.anatomy import axis_position
-from VertebralGradingLib.diffusion_autoencoder.fitting import Labelled, fit_grader
 from VertebralGradingLib.diffusion_autoencoder.latent import LatentGrader, rounded
 from VertebralGradingLib.errors import InputError
 from VertebralGradingLib.evaluation.statistics import area_under_curve, by_subject, written
 from VertebralGradingLib.reformation import sagittal_patch
 from VertebralGradingLib.segmentation.labels import interpret
 from VertebralGradingLib.spine import build_spine
+from VertebralGradingLib.training.latent import Labelled, fit_grader
 
 Encode = Callable[[NDArray[np.float32]], NDArray[np.float64]]
 
