@@ -120,7 +120,10 @@ def unfinished_report(
 ) -> Report:
     """A report of the provisional findings that :func:`grade` had given before it was broken off."""
     study = Study(ct, spine, mask, complete=False)
-    return Report(_describe(study), tuple(findings), _provenance(methods, {}))
+    said = [finding.evidence_of("morphometry") for finding in findings]
+    learned = any(one is not None and one.quantities.get("mask_source") == "network" for one in said)
+    finder = replace(CLASSICAL, about={"source": "network"}) if learned else CLASSICAL
+    return Report(_describe(study), tuple(findings), _provenance(methods, {}, finder))
 
 
 def _finder(ct: Volume | None, spine: Spine, mask: VertebraLabels | None, wanted: str) -> Finder:

@@ -98,7 +98,7 @@ def test_folder_becomes_blocks(folder: Path, tmp_path: Path) -> None:
     store = Blocks(tmp_path)
     assert len(store) >= 9  # three levels, three places each
     one = store.get(list(range(len(store))))
-    inside, outside = one["share"] > 0.9, (one["share"] == 0) & (one["kind"] == 0)
+    inside, outside = one["share"] > 0.9, (one["share"] == 0) & (one["kind"] == CLASSES.index("soft"))
     assert one["share"][:, 0, 22:26, 22:26, 22:26].mean() > 0.9
     assert one["image"][inside].mean() > one["image"][outside].mean() + 50
     assert (one["kind"] == CLASSES.index("neighbour")).any()

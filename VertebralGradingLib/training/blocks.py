@@ -24,8 +24,9 @@ from VertebralGradingLib.phantom.subjects import make_subject
 from VertebralGradingLib.segmentation.network import EDGE
 from VertebralGradingLib.training.shards import fill_shards, read_shards
 
-CLASSES = ("other", "vertebra", "neighbour", "disc", "unseen")
-"""What a sample belongs to: vertebra of interest, body of another one, disc, or outside of what the scan covers."""
+CLASSES = ("other", "vertebra", "neighbour", "disc", "unseen", "soft")
+"""What a sample belongs to: vertebra of interest, body of another one, disc, or outside of what the scan covers; "soft"
+is what may be disc or anything else, where masks do not tell."""
 _FREE = ("uniform", "hard")
 _BATCH = 10
 _VERSION = 3

@@ -21,6 +21,8 @@ from VertebralGradingLib.training.blocks import CLASSES, BlockPlan
 from VertebralGradingLib.training.shards import claim, shard_path, write_shard
 from VertebralGradingLib.volume import Volume
 
+_VERSION = 1
+"""Of how blocks are cut."""
 _CLICK_SD_MM = 2.0
 _REPEATS = 3
 """Blocks of each vertebra, each from another place."""
@@ -31,8 +33,9 @@ def fill_from_folder(
 ) -> None:
     """Cut blocks out of every case that has CT, mask and centroids and belongs to no test split; a shard for each.
 
-    Bodies come from body masks where there are any, else from whole-vertebra masks without their arches. Discs are not
-    marked. Shards that are there already stay.
+    Bodies come from body masks where there are any, else from whole-vertebra masks without their arches (those of
+    neighbours stay). Discs are not
+    marked, and nothing is learned about them. Shards that are there already stay.
 
     Raises:
         InputError: no case can be used, or the folder holds blocks of something else.
@@ -40,7 +43,7 @@ def fill_from_folder(
     cases = [case for case in read_folder(data) if case.ct and case.mask and case.centroids and case.split != "test"]
     if not cases:
         raise InputError("The data folder has no case with CT, mask and centroids.", "Check the folder.")
-    claim(folder, {"source": digest(cases), "edge": plan.edge, "seed": plan.seed})
+    claim(folder, {"version": _VERSION, "source": digest(cases), "edge": plan.edge, "seed": plan.seed})
     for number, case in enumerate(cases):
         if not shard_path(folder, number).exists():
             _write_case(case, number, folder, plan)
@@ -99,8 +102,9 @@ def _block(
     assert affine is not None  # body blocks are rigid
     share = sample(Volume(body.occupancy, affine), points, fill=0.0)
     numbers = sample(whole.volume, points, order=0, fill=0)
-    kind = np.zeros(share.shape, dtype=np.uint8)
-    kind[(numbers > 0) & (numbers != label)] = CLASSES.index("neighbour")
+    kind = np.full(share.shape, CLASSES.index("soft"), dtype=np.uint8)
+    others = numbers if labels is whole else sample(labels.volume, points, order=0, fill=0)
+    kind[(others > 0) & (others != label)] = CLASSES.index("neighbour")
     kind[numbers == label] = CLASSES.index("vertebra")
     unseen = ~ct.contains(points)
     kind[unseen] = CLASSES.index("unseen")

@@ -154,8 +154,9 @@ def segmentation_loss(logits: Tensor, share: Tensor, kind: Tensor) -> tuple[Tens
         entropy = functional.binary_cross_entropy_with_logits(one, target, reduction="none")
         if name == "body":
             entropy = entropy * (1.0 + 3.0 * functional.max_pool3d((target * (1 - target) > 0.01).float(), 3, 1, 1))
-        entropy = (entropy * seen).mean()
-        overlap = soft_dice_loss(one.sigmoid() * seen, target * seen)
+        told = seen if name != "disc" else seen * (kind != CLASSES.index("soft")).float()
+        entropy = (entropy * told).mean()
+        overlap = soft_dice_loss(one.sigmoid() * told, target * told)
         parts[f"{name}_dice"] = 1.0 - overlap
         total = total + _WEIGHTS[name] * (2.0 * entropy + overlap)
     return total, parts
