@@ -30,7 +30,7 @@ from VertebralGradingLib.image_io import write_volume  # noqa: E402
 from VertebralGradingLib.methods import METHODS, REQUIRES, load  # noqa: E402
 from VertebralGradingLib.models import places  # noqa: E402
 from VertebralGradingLib.models.cards import Card  # noqa: E402
-from VertebralGradingLib.models.weights import describe_file  # noqa: E402
+from VertebralGradingLib.models.weights import describe_file, read_arrays  # noqa: E402
 from VertebralGradingLib.points import write_markups  # noqa: E402
 from VertebralGradingLib.spine import build_spine  # noqa: E402
 from VertebralGradingLib.training import autoencoder  # noqa: E402
@@ -117,6 +117,10 @@ def test_tiny_configuration_trains_end_to_end(run: Path) -> None:
     first, last = (float(line.split(",")[2]) for line in (lines[1], lines[-1]))
     assert last < first
     assert next((run / "samples").glob("*.png")).stat().st_size > 500
+    halves = {name: read_arrays(run / f"{name}.safetensors") for name in ("encoder", "denoiser")}
+    whole = read_arrays(run / "average.safetensors")
+    assert sum(len(half) for half in halves.values()) == len(whole)
+    assert halves["encoder"]["last.weight"].dtype == np.float16
     patches = Patches(run / "patches")
     assert len(patches) == TINY.patches.patches
     assert patches.image.dtype == torch.int16 and patches.image.shape[1:] == (128, 128)

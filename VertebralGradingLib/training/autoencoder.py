@@ -20,6 +20,7 @@ from VertebralGradingLib.diffusion_autoencoder.sampler import Schedule, dpm_deco
 from VertebralGradingLib.errors import InputError
 from VertebralGradingLib.png import tile
 from VertebralGradingLib.resources import resource
+from VertebralGradingLib.training.checkpoints import write_tensors
 from VertebralGradingLib.training.loop import LoopConfig, fit
 from VertebralGradingLib.training.patches import Patches, PatchPlan, fill
 from VertebralGradingLib.training.segmentation import check_device
@@ -162,7 +163,10 @@ def train_autoencoder(
     patches: str | Path | None = None,
     progress: Callable[[str, int, int, dict[str, float]], None] | None = None,
 ) -> DiffusionAutoencoder:
-    """Render the patches that are missing, train, and leave averaged weights in ``out/average.safetensors``.
+    """Render the patches that are missing, train, and leave averaged weights in ``out``.
+
+    ``average.safetensors`` holds them whole; ``encoder.safetensors`` and ``denoiser.safetensors``, in 16 bits, are what
+    a model is made of.
 
     Args:
         config: what and how.
@@ -198,4 +202,8 @@ def train_autoencoder(
         model, task, config.loop, out, device, {**config.to_dict(), "patches": made_of}, limit_seconds, trained
     )
     assert isinstance(average, DiffusionAutoencoder)
+    for name, part in (("encoder", average.encoder), ("denoiser", average.denoiser)):
+        write_tensors(
+            Path(out) / f"{name}.safetensors", {key: value.half() for key, value in part.state_dict().items()}
+        )
     return average
