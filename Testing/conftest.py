@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+# Bodies are found without a network unless a test asks for one: what the core does must not depend on weights.
+os.environ["VERTEBRAL_GRADING_BODIES"] = "classical"

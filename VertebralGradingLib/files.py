@@ -17,7 +17,6 @@ from VertebralGradingLib.pipeline import explain, grade
 from VertebralGradingLib.points import read_points
 from VertebralGradingLib.report import write_report
 from VertebralGradingLib.segmentation import VertebraLabels
-from VertebralGradingLib.segmentation.finders import DEFAULT
 from VertebralGradingLib.segmentation.labels import centroids_from_labels, interpret
 from VertebralGradingLib.spine import Spine, build_spine
 from VertebralGradingLib.study import Progress
@@ -60,7 +59,7 @@ def grade_files(
     numbering: str = "auto",
     series: str | None = None,
     progress: Progress | None = None,
-    bodies_by: str = DEFAULT,
+    bodies_by: str | None = None,
 ) -> Report:
     """Read, grade, and with ``out_dir`` write ``findings.json``, ``findings.csv``, ``report.html``, ``overview.png``.
 

@@ -16,7 +16,7 @@ from VertebralGradingLib.errors import CentroidError, InputError, MethodError
 from VertebralGradingLib.findings import Evidence, Finding, Report
 from VertebralGradingLib.morphometric import defect_decision
 from VertebralGradingLib.segmentation import CLASSICAL, Finder, VertebraLabels, mask_label
-from VertebralGradingLib.segmentation.finders import CHOICES, DEFAULT, choose_finder
+from VertebralGradingLib.segmentation.finders import choose_finder, chosen
 from VertebralGradingLib.spine import Spine
 from VertebralGradingLib.study import MeasuredVertebra, Progress, Study, prepare
 from VertebralGradingLib.volume import Volume, check_hounsfield
@@ -43,7 +43,7 @@ def grade(
     progress: Progress | None = None,
     on_finding: Callable[[Finding], None] | None = None,
     on_study: Callable[[Study], None] | None = None,
-    bodies_by: str = DEFAULT,
+    bodies_by: str | None = None,
 ) -> Report:
     """Grade every thoracic and lumbar vertebra of a spine.
 
@@ -55,7 +55,7 @@ def grade(
         progress: see :data:`study.Progress`; a stopped run reports what was finished.
         on_finding: called with a provisional finding after each vertebra; the reference it is graded by still grows.
         on_study: called once with the measured study, for callers that want more than findings, such as body masks.
-        bodies_by: how bodies are found that no mask shows: "auto", "network" or "classical"
+        bodies_by: how bodies are found that no mask shows: "auto", "network", "classical", or None for the default
             (:func:`finders.choose_finder`).
 
     Raises:
@@ -92,7 +92,7 @@ def explain(
     level: str,
     kind: str = "heights",
     method: str = "morphometry",
-    bodies_by: str = DEFAULT,
+    bodies_by: str | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Why a vertebra has its grade, as arrays and numbers of one method.
@@ -126,10 +126,9 @@ def unfinished_report(
     return Report(_describe(study), tuple(findings), _provenance(methods, {}, finder))
 
 
-def _finder(ct: Volume | None, spine: Spine, mask: VertebraLabels | None, wanted: str) -> Finder:
+def _finder(ct: Volume | None, spine: Spine, mask: VertebraLabels | None, wanted: str | None) -> Finder:
     """How bodies are found; nothing is loaded where a mask gives them all."""
-    if wanted not in CHOICES:
-        raise MethodError(f"Bodies cannot be found by {wanted!r}.", f"Choose one of: {', '.join(CHOICES)}.")
+    wanted = chosen(wanted)
     graded = [vertebra for vertebra in spine.vertebrae if vertebra.gradable_level]
     if ct is None or (mask is not None and all(mask_label(mask, vertebra) is not None for vertebra in graded)):
         return CLASSICAL

@@ -198,6 +198,17 @@ def test_unknown_search_is_refused() -> None:
         pipeline.grade(case.ct, build_spine(case.points), bodies_by="magic")
 
 
+def test_default_can_be_set_for_a_site(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(finders.ENVIRONMENT, "network")
+    assert finders.choose_finder().about["source"] == "network"
+    assert finders.choose_finder("classical") is finders.CLASSICAL
+    monkeypatch.setenv(finders.ENVIRONMENT, "")
+    assert finders.chosen(None) == finders.DEFAULT
+    monkeypatch.setenv(finders.ENVIRONMENT, "by hand")
+    with pytest.raises(MethodError, match="by hand"):
+        finders.choose_finder()
+
+
 def test_layout_is_read_off_the_weights(installed: Path) -> None:
     found = finder_of_weights(installed / FILE)
     loaded = finders.choose_finder("network").find

@@ -103,7 +103,6 @@ class Server:
         from VertebralGradingLib.bodies import body_labels
         from VertebralGradingLib.findings import Finding
         from VertebralGradingLib.pipeline import grade
-        from VertebralGradingLib.segmentation.finders import DEFAULT
         from VertebralGradingLib.study import Study
 
         number = request.get("id")
@@ -124,15 +123,13 @@ class Server:
                 answer["bodies"] = labels_message(bodies, Path(request["bodies_folder"]), "bodies")
 
         methods = tuple(request.get("methods") or ("morphometry",))
-        wanted = str(request.get("bodies_by") or DEFAULT)
-        report = grade(ct, spine, mask, methods, progress, on_finding, on_study, bodies_by=wanted)
+        report = grade(ct, spine, mask, methods, progress, on_finding, on_study, bodies_by=request.get("bodies_by"))
         return {**answer, "cancelled": not report.study["complete"], "report": report.to_dict()}
 
     def _explain(self, request: dict[str, Any]) -> dict[str, Any]:
         import numpy as np
 
         from VertebralGradingLib.pipeline import explain
-        from VertebralGradingLib.segmentation.finders import DEFAULT
 
         ct, spine, mask = self._inputs(request)
         answer = explain(
@@ -142,7 +139,7 @@ class Server:
             level=str(request.get("level")),
             kind=str(request.get("kind", "heights")),
             method=str(request.get("method", "morphometry")),
-            bodies_by=str(request.get("bodies_by") or DEFAULT),
+            bodies_by=request.get("bodies_by"),
             **_options(request),
         )
         plain = {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in answer.items()}

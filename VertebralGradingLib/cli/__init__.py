@@ -65,8 +65,9 @@ def grade(
         str | None, typer.Option(help="SeriesInstanceUID, when a DICOM folder holds several series.")
     ] = None,
     bodies: Annotated[
-        str, typer.Option("--bodies", help="How bodies without a mask are found: classical, network (a model), auto.")
-    ] = "classical",
+        str | None,
+        typer.Option("--bodies", help="How bodies without a mask are found: auto, network (PyTorch), classical."),
+    ] = None,
 ) -> None:
     """Grade every vertebra of a CT (or of a mask) and write findings and report."""
     if mask_only is not None and (ct is not None or mask is not None):
@@ -172,7 +173,7 @@ def _grade_and_write(
     lowest: str | None,
     numbering: str,
     series: str | None,
-    bodies: str,
+    bodies: str | None,
 ) -> Report:
     from VertebralGradingLib.files import grade_files
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -24,6 +25,8 @@ Find = Callable[
 CHOICES = ("auto", "network", "classical")
 DEFAULT = "classical"
 """What is used where nothing else is asked for: no trained network has been better on all real CTs so far."""
+ENVIRONMENT = "VERTEBRAL_GRADING_BODIES"
+"""Environment variable that says otherwise, for a whole site."""
 NOT_LEARNED = "network_unavailable"
 """Flag of bodies found without the network although it was wanted where it can be had."""
 
@@ -46,19 +49,30 @@ class Finder:
 CLASSICAL = Finder(find_body_classical, {"source": "classical"})
 
 
-def choose_finder(wanted: str = DEFAULT, device: str = "cpu") -> Finder:
+def chosen(wanted: str | None) -> str:
+    """One of :data:`CHOICES`: what is wanted, else what :data:`ENVIRONMENT` says, else :data:`DEFAULT`.
+
+    Raises:
+        MethodError: another word.
+    """
+    name = wanted or os.environ.get(ENVIRONMENT) or DEFAULT
+    if name not in CHOICES:
+        raise MethodError(f"Bodies cannot be found by {name!r}.", f"Choose one of: {', '.join(CHOICES)}.")
+    return name
+
+
+def choose_finder(wanted: str | None = None, device: str = "cpu") -> Finder:
     """The search to use.
 
     Args:
-        wanted: "auto" takes the network where it is installed, whole, and torch is there; else the classical search,
-            with a flag; "network" insists; "classical" loads neither torch nor weights.
+        wanted: see :func:`chosen`; "auto" takes the network where it is installed, whole, and torch is there, else the
+            classical search, with a flag; "network" insists; "classical" loads neither torch nor weights.
         device: where the network runs.
 
     Raises:
         MethodError: another choice, or the network is insisted on and cannot be used.
     """
-    if wanted not in CHOICES:
-        raise MethodError(f"Bodies cannot be found by {wanted!r}.", f"Choose one of: {', '.join(CHOICES)}.")
+    wanted = chosen(wanted)
     if wanted == "classical":
         return CLASSICAL
     try:
