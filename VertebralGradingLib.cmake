@@ -39,6 +39,9 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/files.py
   VertebralGradingLib/findings.py
   VertebralGradingLib/genant.py
+  VertebralGradingLib/healthivert/__init__.py
+  VertebralGradingLib/healthivert/gap.py
+  VertebralGradingLib/healthivert/rhlv.py
   VertebralGradingLib/height_rows.py
   VertebralGradingLib/image_io.py
   VertebralGradingLib/methods.py
