@@ -1,0 +1,67 @@
+"""Pseudo-healthy heights from neighbours, on spines whose heights are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from rendering.analytic import analytic_spine, box_spine_ct, grid_around
+
+from VertebralGradingLib.errors import CentroidError, MaskError
+from VertebralGradingLib.healthivert.neighbours import from_neighbours
+from VertebralGradingLib.norms import expected_log_heights
+from VertebralGradingLib.segmentation.labels import interpret
+from VertebralGradingLib.spine import build_spine
+from VertebralGradingLib.study import Study, prepare
+
+LEVELS = ("T11", "T12", "L1", "L2", "L3")
+POSITIONS = np.arange(11.0, 16.0)
+USUAL = np.exp(expected_log_heights(POSITIONS)).mean(1)
+
+
+def study(front: float, back: float = 1.0, left: float = 1.0) -> Study:
+    """Boxes of their level's usual height; L1 has the given shares of it in front and behind."""
+    heights = np.repeat(USUAL[:, None], 3, axis=1)
+    heights[2] *= [front, (front + back) / 2, back]
+    spine = analytic_spine(LEVELS, heights, sagittal_deg=[4, 2, 0, -2, -4], origin=(12, -30, 200))
+    case = box_spine_ct(spine, *grid_around(spine, (0.8, 0.8, 0.8)))
+    return prepare(None, build_spine(case.points), interpret(case.labels, "verse"))
+
+
+@pytest.fixture(scope="module")
+def wedged() -> Study:
+    return study(0.6)
+
+
+def test_sound_vertebra_lost_nothing() -> None:
+    found = from_neighbours(study(1.0), "L1")
+    assert found.sources == ("T12", "L2")
+    assert np.nanquantile(np.abs(found.loss), 0.95) < 0.05  # the last 5 % lie where the arch was cut off
+    assert abs(found.relative_height_loss().whole) < 0.015
+
+
+def test_wedge_is_seen_where_it_is(wedged: Study) -> None:
+    found = from_neighbours(wedged, "L1")
+    loss = found.relative_height_loss()
+    assert loss.thirds["anterior"] == pytest.approx(0.4 * 5 / 6, abs=0.03)
+    assert loss.thirds["middle"] == pytest.approx(0.2, abs=0.02)
+    assert loss.thirds["posterior"] == pytest.approx(0.4 / 6, abs=0.03)
+    sides = found.relative_height_loss("coronal").thirds
+    assert set(sides) == {"right", "central", "left"}
+    assert max(sides.values()) - min(sides.values()) < 0.02
+    some = np.isfinite(found.loss).sum(1) > 10
+    assert (np.diff(np.nanmedian(found.loss[some], axis=1)) < 0.01).all()  # less and less towards the back
+
+
+def test_fractured_neighbours_are_passed_over(wedged: Study) -> None:
+    found = from_neighbours(wedged, "T12", broken={"L1"})
+    assert found.sources == ("T11", "L2")
+    assert abs(found.relative_height_loss().whole) < 0.02
+    assert from_neighbours(wedged, "T12").relative_height_loss().thirds["anterior"] < -0.1
+    assert from_neighbours(wedged, "T11", broken={"T12", "L1", "L2"}).sources == ("L3",)
+
+
+def test_what_cannot_be_had_is_told(wedged: Study) -> None:
+    with pytest.raises(CentroidError, match="T5"):
+        from_neighbours(wedged, "T5")
+    with pytest.raises(MaskError, match="no sound"):
+        from_neighbours(wedged, "L1", broken=LEVELS)
