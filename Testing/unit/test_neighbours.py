@@ -36,7 +36,7 @@ def test_sound_vertebra_lost_nothing() -> None:
     found = from_neighbours(study(1.0), "L1")
     assert found.sources == ("T12", "L2")
     assert np.nanquantile(np.abs(found.loss), 0.95) < 0.05  # the last 5 % lie where the arch was cut off
-    assert abs(found.relative_height_loss().whole) < 0.015
+    assert abs(found.relative_height_loss().whole) < 0.8 / 22  # a voxel of the mask
 
 
 def test_wedge_is_seen_where_it_is(wedged: Study) -> None:
