@@ -41,6 +41,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/genant.py
   VertebralGradingLib/healthivert/__init__.py
   VertebralGradingLib/healthivert/gap.py
+  VertebralGradingLib/healthivert/method.py
   VertebralGradingLib/healthivert/neighbours.py
   VertebralGradingLib/healthivert/rhlv.py
   VertebralGradingLib/height_rows.py

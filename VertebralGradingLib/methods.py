@@ -13,10 +13,15 @@ if TYPE_CHECKING:
 
 METHODS: dict[str, str] = {
     "morphometry": "VertebralGradingLib.morphometric:MorphometricGrading",
+    "healthivert": "VertebralGradingLib.healthivert.method:HeightLossGrading",
     "dae": "VertebralGradingLib.diffusion_autoencoder.method:LatentGrading",
 }
 """Name -> "module:Class". The first of the methods asked for is the primary one."""
-REQUIRES: dict[str, tuple[str, ...]] = {"morphometry": (), "dae": ("torch", "weights:diffusion-autoencoder")}
+REQUIRES: dict[str, tuple[str, ...]] = {
+    "morphometry": (),
+    "healthivert": (),
+    "dae": ("torch", "weights:diffusion-autoencoder"),
+}
 """What each needs, told without importing it."""
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from rendering.analytic import analytic_spine, box_spine_ct, grid_around
 
-from VertebralGradingLib.errors import CentroidError, MaskError
+from VertebralGradingLib.errors import CentroidError, MaskError, MethodError
 from VertebralGradingLib.healthivert.neighbours import from_neighbours
+from VertebralGradingLib.methods import load
 from VertebralGradingLib.norms import expected_log_heights
 from VertebralGradingLib.segmentation.labels import interpret
 from VertebralGradingLib.spine import build_spine
@@ -58,6 +59,26 @@ def test_fractured_neighbours_are_passed_over(wedged: Study) -> None:
     assert abs(found.relative_height_loss().whole) < 0.02
     assert from_neighbours(wedged, "T12").relative_height_loss().thirds["anterior"] < -0.1
     assert from_neighbours(wedged, "T11", broken={"T12", "L1", "L2"}).sources == ("L3",)
+
+
+def test_method_grades_and_explains(wedged: Study) -> None:
+    method = load("healthivert")
+    said = method.grade(wedged)
+    assert set(said) == set(LEVELS)
+    assert {level: one.grade for level, one in said.items() if one.grade} == {"L1": 2}
+    for one in said.values():
+        low, high = one.grade_interval
+        assert 0 <= low <= one.score <= high <= 3
+        assert one.quantities["reference"] == "neighbours"
+    assert said["L1"].quantities["reference_levels"] == ["T12", "L2"]
+    seen = method.explain(wedged, "L1", "height_loss_map")
+    assert seen["loss"].shape == seen["own_mm"].shape == seen["expected_mm"].shape
+    assert np.nanmax(seen["loss"]) > 0.3
+    assert seen["thirds"]["anterior"] == pytest.approx(0.33, abs=0.03)
+    with pytest.raises(MethodError):
+        method.explain(wedged, "L1", "heights")
+    with pytest.raises(CentroidError):
+        method.explain(wedged, "T4")
 
 
 def test_what_cannot_be_had_is_told(wedged: Study) -> None:
