@@ -198,8 +198,12 @@ def check_hounsfield(volume: Volume, centers_ras: NDArray[Any], radius_mm: float
         return  # no centroid in the volume: the spine's own checks say so more clearly
     i, j, k = index[inside].T
     values = volume.array[i, j, k].astype(np.float64)
-    low, median, high = np.percentile(values, [1, 50, 99.5])
-    soft = float(((values > -150) & (values < 300)).mean())
+    low, high = np.percentile(values, [1, 99.5])
+    tissue = values[values > -500]  # lungs may fill most of the surroundings of a thoracic spine
+    median = float(np.median(tissue)) if len(tissue) else low
+    soft = float(((tissue > -150) & (tissue < 300)).sum() / max(len(tissue), 1))
+    if len(tissue) < 0.1 * len(values):
+        soft, median = 0.0, low
     hint = "Choose a CT in Hounsfield units (soft tissue near 40, air near -1000)."
     if high - low < 60:
         raise InputError(
@@ -211,6 +215,6 @@ def check_hounsfield(volume: Volume, centers_ras: NDArray[Any], radius_mm: float
         raise InputError(f"The image around the vertebrae has no negative values: {cause}.", hint)
     if soft < 0.25 or not -250 < median < 450:
         raise InputError(
-            f"Only {100 * soft:.0f} % of the image around the vertebrae has soft-tissue or bone HU values.",
+            f"Only {100 * soft:.0f} % of what is no air around the vertebrae has soft-tissue or bone HU values.",
             hint + " If it is one, check that the centroids lie on the spine.",
         )

@@ -493,6 +493,17 @@ def test_hounsfield_units_are_accepted() -> None:
     check_hounsfield(as_image(tissue()), CENTER)
 
 
+def test_lungs_around_a_thoracic_spine_are_no_sign_of_other_units() -> None:
+    values = tissue()
+    lung = np.ones(values.shape, dtype=bool)
+    lung[20:40, 8:52] = False
+    check_hounsfield(as_image(np.where(lung, RNG.normal(-850.0, 30.0, values.shape), values)), CENTER)
+    lung[:] = True
+    lung[28:32, 28:32] = False
+    with pytest.raises(InputError, match="no air"):  # all but nothing: the centroids lie in a lung
+        check_hounsfield(as_image(np.where(lung, -850.0, values)), CENTER)
+
+
 @pytest.mark.parametrize(
     ("change", "what"),
     [
