@@ -19,6 +19,7 @@ from VertebralGradingLib.phantom.plans import SubjectPlan
 from VertebralGradingLib.phantom.subjects import make_subject
 from VertebralGradingLib.phantom.volumes import render_ct
 from VertebralGradingLib.segmentation import CLASSICAL, Finder
+from VertebralGradingLib.volume import Volume
 
 
 def test_area_under_curve_is_that_of_scikit_learn() -> None:
@@ -88,6 +89,16 @@ def test_folder_is_judged_against_its_masks(folder: Path) -> None:
     assert all(0.6 < row.dice < 0.999 for row in classical)
     with pytest.raises(InputError):
         bodies.evaluate_folder(folder / "rawdata")
+
+
+def test_spine_that_is_refused_counts_as_not_graded() -> None:
+    case = bodies.draw_case(3, 0.0, images=False)
+    air = Volume(np.full((40, 40, 40), -1000, dtype=np.int16), np.diag([10.0, 10.0, 10.0, 1.0]))
+    affine = air.affine.copy()
+    affine[:3, 3] = np.mean([point.position for point in case.points], axis=0) - 200.0
+    rows = bodies.grade_case(replace(case, ct=Volume(air.array, affine)), "classical")
+    assert {row.level for row in rows} == set(case.truths)
+    assert all(row.grade is None and not row.found_mm and "grey values" in row.outcome for row in rows)
 
 
 def test_folder_becomes_blocks(folder: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,18 +146,22 @@ def _point(place: NDArray[np.float64], level: str) -> Point:
 
 
 def grade_case(case: Case, search: str) -> list[Row]:
-    """Grade one spine.
+    """Grade one spine; one that is refused counts as not graded, with the reason as outcome.
 
     Args:
         case: with its CT, unless ``search`` is "true mask".
         search: "true mask", or one of :data:`finders.CHOICES`.
     """
     studies: list[Study] = []
-    if search == TRUE_MASK:
-        spine, labels = build_spine(case.points), interpret(case.mask, "verse")
-        report = pipeline.grade(None, spine, labels, on_study=studies.append)
-    else:
-        report = pipeline.grade(case.ct, build_spine(case.clicks), on_study=studies.append, bodies_by=search)
+    try:
+        if search == TRUE_MASK:
+            spine, labels = build_spine(case.points), interpret(case.mask, "verse")
+            report = pipeline.grade(None, spine, labels, on_study=studies.append)
+        else:
+            report = pipeline.grade(case.ct, build_spine(case.clicks), on_study=studies.append, bodies_by=search)
+    except InputError as error:
+        nothing: dict[str, Any] = {"found_mm": (), "grade": None, "score": None, "interval": None}
+        return [Row(**_known(case, level, search), **nothing, outcome=error.message) for level in case.truths]
     bodies = {item.vertebra.level: item.measurement.body for item in studies[0].vertebrae if item.measurement}
     found = {finding.level: finding for finding in report.findings}
     return [_row(case, level, search, found[level], bodies.get(level)) for level in case.truths if level in found]
@@ -170,25 +175,32 @@ def overlap(body: BodyMask, mask: Volume, level: str) -> float:
 
 
 def _row(case: Case, level: str, search: str, finding: Finding, body: BodyMask | None) -> Row:
-    true = case.truths[level]
     return Row(
-        case.subject,
-        level,
-        search,
-        case.slice_mm,
-        true.after_mm,  # type: ignore[attr-defined]
-        tuple(finding.heights_mm.values()),
-        true.graded,  # type: ignore[attr-defined]
-        true.grade,  # type: ignore[attr-defined]
-        finding.grade,
-        finding.score,
-        finding.grade_interval,
-        tuple(case.mimics.get(level, ())),
-        _outcome(finding),
-        _edge_sd(finding),
-        None if body is None else overlap(body, case.mask, level),
-        _loss(finding),
+        **_known(case, level, search),
+        found_mm=tuple(finding.heights_mm.values()),
+        grade=finding.grade,
+        score=finding.score,
+        interval=finding.grade_interval,
+        outcome=_outcome(finding),
+        edge_sd_mm=_edge_sd(finding),
+        dice=None if body is None else overlap(body, case.mask, level),
+        loss=_loss(finding),
     )
+
+
+def _known(case: Case, level: str, search: str) -> dict[str, Any]:
+    """What is true of a vertebra, whatever a search makes of it."""
+    true: Any = case.truths[level]
+    return {
+        "subject": case.subject,
+        "level": level,
+        "search": search,
+        "slice_mm": case.slice_mm,
+        "true_mm": true.after_mm,
+        "true_loss": true.graded,
+        "true_grade": true.grade,
+        "mimics": tuple(case.mimics.get(level, ())),
+    }
 
 
 def evaluate_bodies(

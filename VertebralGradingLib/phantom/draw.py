@@ -35,6 +35,12 @@ _KYPHOSIS_SHARE = dict(zip((f"T{n}" for n in range(1, 14)), (3, 5, 8, 10, 12, 13
 """How much each segment (body and disc below) adds to lordosis L1-S1 and, in percent, to kyphosis T1-T12: assumed."""
 
 
+_NARROW_MM = 0.4
+"""Height of a disc at its narrow edge, at the least."""
+_BENT_MM = 4.0
+"""What bending alone may add to a disc's height."""
+
+
 @dataclass(frozen=True)
 class SpineOptions:
     """What may vary.
@@ -247,7 +253,7 @@ def _bone(look: Drawer, options: SpineOptions) -> _Bone:
 
 def _curve(table: np.ndarray, levels: list[str], shape: Drawer) -> None:
     """Sagittal, coronal and axial turns of every vertebra on the one below."""
-    lordosis, kyphosis = np.radians(shape.normal(46.0, 10.0)), np.radians(shape.normal(36.0, 9.0))
+    lordosis, kyphosis = np.radians(shape.normal(46.0, 10.0)), np.radians(shape.normal(42.0, 9.0))
     cobb = np.radians(abs(shape.normal(0.0, 7.0))) * (3.0 if shape.chance(0.08) else 1.0)
     apex, length = shape.rng.uniform(5, 15), shape.rng.uniform(5, 9)
     sign = 1.0 if shape.chance(0.5) else -1.0
@@ -266,9 +272,11 @@ def _curve(table: np.ndarray, levels: list[str], shape: Drawer) -> None:
         else:
             segment = np.radians(-14.0) if level != "S3" else 0.0
         segment += np.radians(shape.normal(0.0, 1.2))
-        disc, half_depth = row[index("disc")], row[index("half_depth")]
-        limit = max(disc - 1.2, 0.3) / half_depth  # the disc keeps a height of 1.2 mm at its narrow edge
-        row[index("bend")] = float(np.clip(segment - body, -limit, limit))
+        bend, half_depth = segment - body, row[index("half_depth")]
+        # the disc keeps some height at its narrow edge, and is as high as the curve of the whole spine asks for
+        row[index("disc")] = max(row[index("disc")], _NARROW_MM + min(abs(bend) * half_depth, _BENT_MM))
+        limit = (row[index("disc")] - _NARROW_MM) / half_depth
+        row[index("bend")] = float(np.clip(bend, -limit, limit))
         wave = np.cos(np.clip((position - apex) / length, -1.5, 1.5) * np.pi)
         row[index("side_bend")] = sign * cobb / length * 0.8 * np.sin((position - apex) / length * np.pi)
         row[index("side_bend")] += np.radians(shape.normal(0.0, 0.5))

@@ -29,7 +29,7 @@ CLASSES = ("other", "vertebra", "neighbour", "disc", "unseen", "soft")
 is what may be disc or anything else, where masks do not tell."""
 _FREE = ("uniform", "hard")
 _BATCH = 10
-_VERSION = 3
+_VERSION = 4
 """Of how shards are made of a plan."""
 
 

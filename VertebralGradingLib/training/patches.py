@@ -16,7 +16,7 @@ from VertebralGradingLib.phantom.pool import PoolSpine, draw_pool
 from VertebralGradingLib.reformation import PATCH_SIZE
 from VertebralGradingLib.training.shards import fill_shards, read_shards
 
-_VERSION = 1
+_VERSION = 2
 """Of how shards are made of a plan."""
 _BATCH = 20
 
