@@ -177,6 +177,8 @@ set(VertebralGradingLib_RESOURCES
   Resources/configurations/diffusion-autoencoder/paper128.json
   Resources/configurations/diffusion-autoencoder/small.json
   Resources/configurations/diffusion-autoencoder/tiny.json
+  Resources/models/body-segmentation/card.json
+  Resources/models/body-segmentation/network.safetensors
   Resources/norms/SOURCES.md
   Resources/norms/vertebral_heights.csv
   Resources/requirements/torch_installer.txt

@@ -21,6 +21,7 @@ from VertebralGradingLib.image_io import read_labels, read_volume
 from VertebralGradingLib.pipeline import grade
 from VertebralGradingLib.points import Point, read_points
 from VertebralGradingLib.segmentation import find_body
+from VertebralGradingLib.segmentation.finders import choose_finder
 from VertebralGradingLib.segmentation.labels import centroids_from_labels, interpret
 from VertebralGradingLib.spine import Spine, build_spine
 from VertebralGradingLib.volume import Volume
@@ -58,9 +59,17 @@ def _spine(name: str) -> Spine:
     return build_spine(read_points(DATA / name))
 
 
+@pytest.fixture(params=["classical", "network"])
+def search(request: pytest.FixtureRequest) -> str:
+    """How bodies are found on CT."""
+    if request.param == "network":
+        pytest.importorskip("torch")
+    return str(request.param)
+
+
 @cache
-def _from_points(case: tuple[str, str]) -> Report:
-    return _shown(grade(_ct(case[0]), _spine(case[1])))
+def _from_points(case: tuple[str, str], search: str) -> Report:
+    return _shown(grade(_ct(case[0]), _spine(case[1]), bodies_by=search))
 
 
 @cache
@@ -70,8 +79,8 @@ def _from_mask(mask: str, ct: str | None = None) -> Report:
 
 
 @cache
-def _from_rendered(mask: str, points: str) -> Report:
-    return _shown(grade(ct_from_mask(_mask(mask)), _spine(points)))
+def _from_rendered(mask: str, points: str, search: str) -> Report:
+    return _shown(grade(ct_from_mask(_mask(mask)), _spine(points), bodies_by=search))
 
 
 def _shown(report: Report) -> Report:
@@ -95,8 +104,8 @@ def _at_least(report: Report, least: int) -> set[str]:
     return {level for level, value in _grades(report).items() if value is not None and value >= least}
 
 
-def test_normal_lumbar_spine_from_points() -> None:
-    report = _from_points(TOTALSEG)
+def test_normal_lumbar_spine_from_points(search: str) -> None:
+    report = _from_points(TOTALSEG, search)
     assert set(_grades(report)) == set(LUMBAR)
     assert None not in _grades(report).values()
     assert _at_least(report, 2) == set()
@@ -109,14 +118,14 @@ def test_normal_lumbar_spine_from_the_mask_of_another_tool() -> None:
 
 
 @pytest.mark.slow
-def test_chest_without_definite_fracture() -> None:
-    report = _from_points(LIDC)
+def test_chest_without_definite_fracture(search: str) -> None:
+    report = _from_points(LIDC, search)
     assert {f"T{n}" for n in range(1, 12)} <= {level for level, value in _grades(report).items() if value is not None}
     assert _at_least(report, 2) == set()
 
 
-def test_giant_schmorl_node_is_shown_and_left_to_the_reader() -> None:
-    finding = _finding(_from_points(AORTA), "T11")
+def test_giant_schmorl_node_is_shown_and_left_to_the_reader(search: str) -> None:
+    finding = _finding(_from_points(AORTA, search), "T11")
     assert "focal_endplate_defect" in finding.flags
     assert finding.height_loss["middle"] >= 0.25
     assert finding.suggested_exclusion == "schmorl_node"
@@ -135,23 +144,28 @@ def test_giant_schmorl_node_is_shown_and_left_to_the_reader() -> None:
     assert "mm" in finding.reason
 
 
-def test_neighbors_of_the_schmorl_node_are_not_fractured() -> None:
-    assert _at_least(_from_points(AORTA), 2) == set()
+def test_neighbors_of_the_schmorl_node_are_not_fractured(search: str) -> None:
+    assert _at_least(_from_points(AORTA, search), 2) == set()
 
 
-@pytest.mark.parametrize("source", ["mask", pytest.param("rendered CT", marks=pytest.mark.slow)])
+SOURCES = ["mask", *(pytest.param(search, marks=pytest.mark.slow) for search in ("classical", "network"))]
+"""A mask, or a CT rendered from it on which bodies are searched."""
+
+
+@pytest.mark.parametrize("source", SOURCES)
 def test_expert_grades_of_verse004(source: str) -> None:
     """Expert: L1 = 3, T11 T12 L2 L3 = 0; T9 and T10 are graded 2 by eye, against the look of their neighbors."""
-    report = _from_mask(VERSE_MASK) if source == "mask" else _from_rendered(VERSE_MASK, VERSE_POINTS)
+    report = _from_mask(VERSE_MASK) if source == "mask" else _from_rendered(VERSE_MASK, VERSE_POINTS, source)
     assert _finding(report, "L1").grade == 3
     for level in ("T11", "T12", "L2", "L3"):
         assert _finding(report, level).grade is not None
     assert not _at_least(report, 2) & {"T11", "T12", "L2", "L3"}
 
 
-@pytest.mark.parametrize("source", ["mask", pytest.param("rendered CT", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("source", SOURCES)
 def test_collapsed_l1_of_an_osteoporotic_lumbar_spine(source: str) -> None:
-    report = _from_mask(HEALTHIVERT_MASK) if source == "mask" else _from_rendered(HEALTHIVERT_MASK, HEALTHIVERT_POINTS)
+    rendered = (HEALTHIVERT_MASK, HEALTHIVERT_POINTS, source)
+    report = _from_mask(HEALTHIVERT_MASK) if source == "mask" else _from_rendered(*rendered)
     assert "L1" in _at_least(report, 2)
 
 
@@ -187,11 +201,11 @@ def _reference_bodies() -> dict[tuple[str, str], tuple[tuple[str, str], NDArray[
     return {**out, ("tptbox", "L3"): (TPTBOX, vertebra & ((part == 49) | (part == 50)))}
 
 
-def test_found_bodies_against_reference_masks() -> None:
-    dice = {}
+def test_found_bodies_against_reference_masks(search: str) -> None:
+    dice, finder = {}, choose_finder(search)
     for (case, level), (files, truth) in _reference_bodies().items():
         ct, spine = _ct(files[0]), _spine(files[1])
-        body, _ = find_body(ct, spine, spine.by_level[level])
+        body, _ = find_body(ct, spine, spine.by_level[level], finder=finder)
         inside, region = body.to_labels(ct)
         dice[case, level] = 2.0 * float((inside & truth[region]).sum()) / float(inside.sum() + truth.sum())
     for (case, level), value in dice.items():

@@ -198,6 +198,19 @@ def test_unknown_search_is_refused() -> None:
         pipeline.grade(case.ct, build_spine(case.points), bodies_by="magic")
 
 
+def test_network_that_comes_along_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(places.ENVIRONMENT, str(tmp_path / "none"))
+    monkeypatch.delenv(finders.ENVIRONMENT)
+    assert finders.chosen(None) == "auto"
+    finder = finders.choose_finder()
+    assert finder.about["source"] == "network"
+    model = registry.find_model(MODEL)
+    assert model.place == "shipped" and model.bytes <= 4e6
+    card = model.verify()
+    assert {figure.data for figure in card.figures} and all(figure.command for figure in card.figures)
+    assert isinstance(finder.find, NetworkFinder) and finder.find.calibration.per_spread > 0
+
+
 def test_default_can_be_set_for_a_site(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(finders.ENVIRONMENT, "network")
     assert finders.choose_finder().about["source"] == "network"

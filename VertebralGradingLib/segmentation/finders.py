@@ -23,8 +23,8 @@ Find = Callable[
 """From CT, centroid (RAS mm), axes (right, anterior, up) and the steps to the next centroids up and down to a body."""
 
 CHOICES = ("auto", "network", "classical")
-DEFAULT = "classical"
-"""What is used where nothing else is asked for: no trained network has been better on all real CTs so far."""
+DEFAULT = "auto"
+"""What is used where nothing else is asked for."""
 ENVIRONMENT = "VERTEBRAL_GRADING_BODIES"
 """Environment variable that says otherwise, for a whole site."""
 NOT_LEARNED = "network_unavailable"
