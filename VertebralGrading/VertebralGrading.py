@@ -311,7 +311,11 @@ class VertebralGradingLogic(ScriptedLoadableModuleLogic):
         from VertebralGradingLib.files import grade_files
 
         report = grade_files(
-            ct_path=str(ctPath), centroids_path=str(centroidsPath), mask_path=None, out_dir=str(outputFolder)
+            ct_path=str(ctPath),
+            centroids_path=str(centroidsPath),
+            mask_path=None,
+            out_dir=str(outputFolder),
+            bodies_by="classical",  # torch is never loaded into Slicer's own process
         )
         logging.info("VertebralGrading: findings for %d vertebrae", len(report.findings))
         return report

@@ -20,7 +20,7 @@ from host import qt_actions
 from host.cases import add_points, add_transform, add_volume, add_warp, observers
 from host.panel_driver import is_running
 
-from VertebralGradingLib.demo import WEDGED, demo_case
+from VertebralGradingLib.demo import WEDGED, demo_case, write_demo_case
 from VertebralGradingLib.errors import CentroidError, VertebralGradingError
 from VertebralGradingLib.pipeline import grade
 from VertebralGradingLib.spine import build_spine
@@ -113,6 +113,20 @@ def test_blocking_in_the_worker_and_in_process_give_the_same_findings(logic: Any
     second = logic.grade(volume, markups, inProcess=True)
     assert second.report.to_dict()["findings"] == expected["findings"]
     assert second.segmentation_node.GetSegmentation().GetNumberOfSegments() == 6
+
+
+def test_no_network_runs_in_slicers_own_process(logic: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Whatever the default is: PyTorch stays in the worker."""
+    from VertebralGradingLib.segmentation import finders
+
+    monkeypatch.setenv(finders.ENVIRONMENT, "auto")
+    monkeypatch.setattr(finders, "_network", lambda device: pytest.fail("the network was loaded"))
+    ct, points = write_demo_case(tmp_path)
+    by_files = logic.gradeFiles(ct, points, str(tmp_path / "out"))
+    in_process = logic.grade(*_nodes(), inProcess=True).report
+    for report in (by_files, in_process):
+        assert report.provenance["bodies_found_by"] == {"source": "classical"}
+        assert _grades(report)[WEDGED] == 2
 
 
 def test_asynchronous_rows_come_one_by_one_and_the_worker_stays_warm(logic: Any) -> None:
