@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion, distance_transform_edt, zoom
 
 from VertebralGradingLib.errors import MaskError, MethodError
+from VertebralGradingLib.findings import Report
 from VertebralGradingLib.image_io import read_labels, read_volume
 from VertebralGradingLib.morphometry import measure
 from VertebralGradingLib.pipeline import grade
@@ -139,6 +140,8 @@ RENDERED = (
     ("verse004 rendered", "verse004/sub-verse004_seg-vert_msk.nii.gz", "verse004/sub-verse004_bodies.mrk.json"),
     ("healthivert-0007 rendered", "healthivert-0007/0007_msk.nii.gz", "healthivert-0007/0007_bodies.mrk.json"),
 )
+MASKS = {"totalseg-example": "totalseg-example/totalseg.nii.gz"}
+"""Whole-vertebra masks of real CTs."""
 
 
 def _case(ct: str, points: str) -> tuple[Volume, Spine]:
@@ -258,13 +261,15 @@ def _overlay(reference: Reference, level: str, found: BodyMask, truth: NDArray[n
 
 def _grades(search: str) -> None:
     print(f"grades from points alone, bodies by {search}")
-    cases = [(name.split("/")[0], *_case(name, points)) for name, points in REAL]
+    cases: list[tuple[str, Volume, Spine, str]] = []
+    for name, points in REAL:
+        cases.append((name.split("/")[0], *_case(name, points), MASKS.get(name.split("/")[0], "")))
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     from rendering.mask_ct import ct_from_mask
 
     for name, mask, points in RENDERED:
-        cases.append((name, ct_from_mask(read_labels(DATA / mask)), build_spine(read_points(DATA / points))))
-    for name, ct, spine in cases:
+        cases.append((name, ct_from_mask(read_labels(DATA / mask)), build_spine(read_points(DATA / points)), mask))
+    for name, ct, spine, mask in cases:
         try:
             report = grade(ct, spine, bodies_by=search)
         except MethodError as error:
@@ -275,6 +280,19 @@ def _grades(search: str) -> None:
             for f in report.findings
         )
         print(f"  {name}: {said}; {report.provenance['times_s']['bodies_s']:.1f} s", flush=True)
+        if mask:
+            given = grade(ct, spine, interpret(read_labels(DATA / mask)))
+            print(f"    losses against those of the mask: {_losses(report, given)}", flush=True)
+
+
+def _losses(found: Report, given: Report) -> str:
+    """Differences of anterior and middle loss between found and given bodies, each level both graded."""
+    theirs = {f.level: f.height_loss for f in given.findings if f.height_loss}
+    levels = [f.level for f in found.findings if f.height_loss and f.level in theirs]
+    ours = {f.level: f.height_loss for f in found.findings}
+    apart = np.array([[ours[level][part] - theirs[level][part] for part in ("anterior", "middle")] for level in levels])
+    worst = levels[int(np.abs(apart).max(1).argmax())]
+    return f"mean {np.abs(apart).mean():.3f}, largest {np.abs(apart).max():.3f} ({worst}) of {len(levels)} vertebrae"
 
 
 def _centroids() -> None:
