@@ -10,6 +10,7 @@ from VertebralGradingLib.errors import MethodError
 if TYPE_CHECKING:
     from VertebralGradingLib.findings import Evidence
     from VertebralGradingLib.study import Study
+    from VertebralGradingLib.volume import Volume
 
 METHODS: dict[str, str] = {
     "morphometry": "VertebralGradingLib.morphometric:MorphometricGrading",
@@ -37,6 +38,14 @@ class GradingMethod(Protocol):
     name: str
     requires: tuple[str, ...]
     needs_bodies: bool
+
+    def check(self, ct: Volume | None) -> None:
+        """Tell what is missing before anything is measured.
+
+        Raises:
+            MethodError: it cannot grade this.
+        """
+        ...
 
     def grade(self, study: Study) -> dict[str, Evidence]:
         """Evidence by level for every vertebra it can judge."""

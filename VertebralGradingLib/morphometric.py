@@ -27,6 +27,7 @@ from VertebralGradingLib.height_rows import (
 from VertebralGradingLib.morphometry import heights_from_points
 from VertebralGradingLib.reference import HeightGrade
 from VertebralGradingLib.study import MeasuredVertebra, Study
+from VertebralGradingLib.volume import Volume
 
 _LAST_FLAGS = (*REFERENCE_FLAGS, "methods_disagree", "reader_points")
 """Flags that come and go while a reader works, in the order in which they stand at the end of a finding's flags."""
@@ -41,6 +42,9 @@ class MorphometricGrading:
     name = "morphometry"
     requires: tuple[str, ...] = ()
     needs_bodies = True
+
+    def check(self, ct: Volume | None) -> None:
+        """It needs nothing that may be missing."""
 
     def grade(self, study: Study) -> dict[str, Evidence]:
         """Evidence for every measured vertebra; cut or implanted ones are measured but do not carry the reference."""
@@ -61,8 +65,8 @@ class MorphometricGrading:
         """
         from VertebralGradingLib.sheets import AHEAD_MM, LEFT_MM
 
-        if kind != "heights":
-            raise MethodError(f"Morphometry does not explain by {kind!r}.", "It offers: heights.")
+        if kind != "heights" or options:
+            raise MethodError("Morphometry offers one explanation.", "Ask for heights, without options.")
         item = next((item for item in study.vertebrae if item.vertebra.level == level), None)
         if item is None or item.measurement is None:
             raise CentroidError(f"{level} was not measured.", "Choose a vertebra that has heights.")

@@ -66,8 +66,11 @@ def grade(
     started = time.perf_counter()
     if not methods:
         raise MethodError("No method was chosen.", f"Choose one of: {', '.join(method_table.METHODS)}.")
-    graders = [method_table.load(name) for name in methods]
+    # heights, their losses and points always come from morphometry, whatever grades
+    graders = [method_table.load(name) for name in dict.fromkeys((*methods, "morphometry"))]
     _check(ct, spine, mask)
+    for grader in graders:
+        grader.check(ct)
     finder = _finder(ct, spine, mask, bodies_by)
 
     def tell(partial: Study) -> None:
@@ -160,14 +163,15 @@ def _finding(item: MeasuredVertebra, evidence: dict[str, dict[str, Evidence]], m
     """Join what the methods say about one vertebra."""
     level = item.vertebra.level
     said = [evidence[name][level] for name in methods if level in evidence[name]]
-    primary = said[0] if said else None
+    primary = evidence[methods[0]].get(level)
     flags = list(dict.fromkeys((*item.flags, *(flag for one in said for flag in one.flags))))
     grades = [one.grade for one in said if one.grade is not None]
     if grades and max(grades) - min(grades) >= 1:
         flags.append("methods_disagree")
     exclusion, reason = _why_not(item, primary, flags)
     measurement = item.measurement
-    quantities = primary.quantities if primary is not None else {}
+    heights = evidence.get("morphometry", {}).get(level)
+    quantities = heights.quantities if heights is not None else {}
     center = item.vertebra.center if measurement is None else measurement.body.centroid()
     return Finding(
         level=level,

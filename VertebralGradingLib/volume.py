@@ -176,6 +176,10 @@ def ras_affine(image: Any) -> NDArray[np.float64]:
     return _LPS_TO_RAS @ affine
 
 
+_HINT_UNITS = "Choose a CT in Hounsfield units (soft tissue near 40, air near -1000)."
+_HINT_POINTS = " If it is one, check that the centroids lie on the spine."
+
+
 def check_hounsfield(volume: Volume, centers_ras: NDArray[Any], radius_mm: float = 45.0) -> None:
     """Refuse what is not a CT in Hounsfield units, looking only around the vertebrae.
 
@@ -199,12 +203,7 @@ def check_hounsfield(volume: Volume, centers_ras: NDArray[Any], radius_mm: float
     i, j, k = index[inside].T
     values = volume.array[i, j, k].astype(np.float64)
     low, high = np.percentile(values, [1, 99.5])
-    tissue = values[values > -500]  # lungs may fill most of the surroundings of a thoracic spine
-    median = float(np.median(tissue)) if len(tissue) else low
-    soft = float(((tissue > -150) & (tissue < 300)).sum() / max(len(tissue), 1))
-    if len(tissue) < 0.1 * len(values):
-        soft, median = 0.0, low
-    hint = "Choose a CT in Hounsfield units (soft tissue near 40, air near -1000)."
+    hint = _HINT_UNITS
     if high - low < 60:
         raise InputError(
             f"The image around the vertebrae spans only {high - low:.0f} grey values: it looks normalised.", hint
@@ -213,8 +212,12 @@ def check_hounsfield(volume: Volume, centers_ras: NDArray[Any], radius_mm: float
         shifted = ((values > 850) & (values < 1300)).mean() > 0.3
         cause = "it looks like CT stored with an offset of 1024" if shifted else "it looks like MR or a rescaled image"
         raise InputError(f"The image around the vertebrae has no negative values: {cause}.", hint)
+    tissue = values[values > -500]  # lungs may fill most of the surroundings of a thoracic spine
+    if len(tissue) < 0.1 * len(values):
+        raise InputError("There is hardly anything but air around the centroids.", hint + _HINT_POINTS)
+    median, soft = float(np.median(tissue)), float(((tissue > -150) & (tissue < 300)).mean())
     if soft < 0.25 or not -250 < median < 450:
         raise InputError(
             f"Only {100 * soft:.0f} % of what is no air around the vertebrae has soft-tissue or bone HU values.",
-            hint + " If it is one, check that the centroids lie on the spine.",
+            hint + _HINT_POINTS,
         )

@@ -80,6 +80,8 @@ def _from_mask(mask: str, ct: str | None = None) -> Report:
 
 @cache
 def _from_rendered(mask: str, points: str, search: str) -> Report:
+    if search == "network":
+        pytest.importorskip("torch")
     return _shown(grade(ct_from_mask(_mask(mask)), _spine(points), bodies_by=search))
 
 

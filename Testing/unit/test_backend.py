@@ -225,6 +225,17 @@ def test_bodies_of_one_request_outlive_the_next() -> None:
     assert set(first.names.values()) == {"T11", "T12"}
 
 
+def test_options_of_an_explanation_are_checked_and_gaps_are_null() -> None:
+    with WorkerClient() as client:
+        seen = client.explain(CT, POINTS, level="L1", kind="height_loss_map", method="healthivert")["explanation"]
+        row = seen["loss"][0]
+        assert None in row and any(isinstance(one, float) for one in seen["loss"][len(seen["loss"]) // 2])
+        for options in ({"study": 1}, {"level": "L2"}, "all", {"colour": "red"}):
+            with pytest.raises(RemoteError) as caught:
+                client.explain(CT, POINTS[:2], level="T11", options=options)
+            assert caught.value.code != "internal"
+
+
 def test_explain_can_be_asked_for_a_kind() -> None:
     with WorkerClient() as client:
         assert client.explain(CT, POINTS[:2], level="T11", kind="heights")["explanation"]

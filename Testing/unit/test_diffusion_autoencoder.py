@@ -85,7 +85,18 @@ def test_new_network_predicts_nothing_and_listens_after_training_began() -> None
 def test_layout_survives_json_and_nonsense_is_refused() -> None:
     config = autoencoder.configured("default").network
     assert AutoencoderConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
-    for wrong in ({"widht": 3}, {"denoiser": "12"}, {"width": 7}, {"size": 100}, {"groups": 0}, {"denoiser": []}, []):
+    for wrong in (
+        {"widht": 3},
+        {"denoiser": "12"},
+        {"width": 7},
+        {"size": 100},
+        {"groups": 0},
+        {"denoiser": []},
+        [],
+        {"spacing_mm": 1.5},
+        {"size": 256},
+        {"dropout": 5},
+    ):
         with pytest.raises(ValueError):
             AutoencoderConfig.from_dict(wrong)
 
@@ -120,7 +131,7 @@ def test_tiny_configuration_trains_end_to_end(run: Path) -> None:
     halves = {name: read_arrays(run / f"{name}.safetensors") for name in ("encoder", "denoiser")}
     whole = read_arrays(run / "average.safetensors")
     assert sum(len(half) for half in halves.values()) == len(whole)
-    assert halves["encoder"]["last.weight"].dtype == np.float16
+    assert (run / "encoder.safetensors").stat().st_size < 0.5 * (run / "average.safetensors").stat().st_size
     patches = Patches(run / "patches")
     assert len(patches) == TINY.patches.patches
     assert patches.image.dtype == torch.int16 and patches.image.shape[1:] == (128, 128)
@@ -166,6 +177,10 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     torch.manual_seed(1)
     config = AutoencoderConfig.from_dict({**TINY.network.to_dict(), "spacing_mm": 4.0})
     model = DiffusionAutoencoder(config)
+    torch.nn.init.normal_(model.denoiser.last.weight, std=0.05)
+    for block in model.modules():
+        if isinstance(block, ResidualBlock):
+            torch.nn.init.normal_(block.conv2.weight, std=0.1)
     for name, part in (("encoder", model.encoder), ("denoiser", model.denoiser)):
         arrays = {key: value.numpy().astype(np.float16) for key, value in part.state_dict().items()}
         save_file(arrays, folder / FILES[name])
@@ -207,17 +222,18 @@ def test_counterfactual_of_the_own_grade_changes_nothing(installed: Path, case) 
     spine = build_spine(case.points)
     system, _ = method.loaded()
     patch = np.clip(np.random.default_rng(0).normal(100, 200, (128, 128)), -300, 800).astype(np.float32)
-    z = system.encode(patch[None])[0]
-    score = float(system.grader.score(z))
+    score = float(system.grader.score(system.encode(patch[None])[0]))
     told: list[tuple[int, int]] = []
     same, other = system.counterfactuals(
-        patch, [min(max(score, 0.0), 3.0), 2.0], project=False, progress=lambda done, total: told.append((done, total))
+        patch, [score, 3.0 - score], project=False, progress=lambda done, total: told.append((done, total))
     )
-    if 0 < score < 3:
-        assert np.abs(same.difference).max() < 1e-2
+    assert 0 < score < 3 and abs(score - 1.5) > 0.1
+    assert np.abs(same.difference).max() < 0.5
+    assert np.abs(other.difference).max() > 5.0
+    assert same.score == same.wanted == pytest.approx(score)
     assert told[-1] == (30, 30) and [done for done, _ in told] == list(range(1, 31))
     assert other.original.shape == other.changed.shape == (128, 128)
-    again = system.counterfactuals(patch, [2.0], project=False)[0]  # the noise is remembered
+    again = system.counterfactuals(patch, [3.0 - score], project=False)[0]  # the noise is remembered
     assert np.array_equal(again.changed, other.changed)
     explained = pipeline.explain(case.ct, spine, level="L1", kind="counterfactual", method="dae", grades=[0, 3])
     assert explained["changed"].shape == (2, 128, 128)
@@ -268,6 +284,11 @@ def test_bad_wishes_are_typed_errors(installed: Path, case) -> None:
     for grades in ([4.0], [-0.1], [float("nan")]):
         with pytest.raises(InputError, match="between 0 and 3"):
             explain(grades=grades)
+    for grades in ([], 2, None, ["high"], "12", [True], [1.0] * 100):
+        with pytest.raises(InputError, match="list of numbers"):
+            explain(grades=grades)
+    with pytest.raises(InputError, match="option"):
+        explain(project="false")
     with pytest.raises(InputError, match="preset"):
         explain(preset="slow")
     with pytest.raises(MethodError, match="Unknown options"):
@@ -278,6 +299,8 @@ def test_bad_wishes_are_typed_errors(installed: Path, case) -> None:
         explain(level="T1")
     with pytest.raises(MethodError, match="needs a CT"):
         method.LatentGrading().grade(pipeline.Study(None, spine, None))
+    with pytest.raises(MethodError, match="needs a CT"):
+        method.LatentGrading().check(None)
     with pytest.raises(InputError, match="128 x 128"):
         method.loaded()[0].counterfactuals(np.zeros((64, 64)), [1.0])
 
@@ -292,6 +315,15 @@ def test_damaged_and_missing_models_are_told(installed: Path, monkeypatch: pytes
     monkeypatch.setenv(places.ENVIRONMENT, str(installed.parent.parent / "empty"))
     with pytest.raises(MethodError, match="not installed"):
         method.loaded()
+
+
+def test_what_is_missing_is_told_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case
+) -> None:
+    monkeypatch.setenv(places.ENVIRONMENT, str(tmp_path / "none"))
+    monkeypatch.setattr(pipeline, "prepare", lambda *args: pytest.fail("bodies were searched"))
+    with pytest.raises(MethodError, match="not installed"):
+        pipeline.grade(case.ct, build_spine(case.points), methods=("morphometry", "dae"))
 
 
 def test_grader_alone_draws_no_images(installed: Path) -> None:

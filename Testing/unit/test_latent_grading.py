@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -137,12 +139,25 @@ def test_arrays_bring_the_grader_back(grader: LatentGrader) -> None:
     assert again.interval(z) == pytest.approx(grader.interval(z))
     assert again.moved(z[0], 2.0) == pytest.approx(grader.moved(z[0], 2.0))
     assert again.others.keys() == grader.others.keys()
+    kept = Calibration("poly3", again.calibration.distance, again.calibration.grade, "poly3 turns over")
+    noted = LatentGrader.from_arrays(replace(grader, calibration=kept).to_arrays(), "poly3")
+    assert noted.calibration.fallback == "poly3 turns over"
     broken = grader.to_arrays()
     del broken["normal"]
     with pytest.raises(ValueError, match="belong together"):
         LatentGrader.from_arrays(broken, "poly3")
     with pytest.raises(ValueError, match="belong together"):
         LatentGrader.from_arrays({**grader.to_arrays(), "scale": np.ones(3)}, "poly3")
+    with pytest.raises(ValueError, match="belong together"):
+        LatentGrader.from_arrays({**grader.to_arrays(), "boot_grade": np.ones((2, 2))}, "poly3")
+
+
+def test_flat_ends_do_not_run_away() -> None:
+    """A curve that hardly rises at its end: grade 3 lies about where the whole line would put it."""
+    distance = np.linspace(-3.0, 3.0, 50)
+    line = Calibration("poly3", distance, 2.5 * np.tanh((distance + 3.0) / 1.5) + 1e-6 * distance)
+    assert 3.0 < float(line.distances(3.0)) < 6.0
+    assert line.grades(line.distances(3.0)) == pytest.approx(3.0)
 
 
 def test_what_cannot_be_fitted_is_told() -> None:

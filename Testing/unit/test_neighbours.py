@@ -10,6 +10,7 @@ from VertebralGradingLib.errors import CentroidError, MaskError, MethodError
 from VertebralGradingLib.healthivert.neighbours import from_neighbours
 from VertebralGradingLib.methods import load
 from VertebralGradingLib.norms import expected_log_heights
+from VertebralGradingLib.pipeline import grade
 from VertebralGradingLib.segmentation.labels import interpret
 from VertebralGradingLib.spine import build_spine
 from VertebralGradingLib.study import Study, prepare
@@ -51,6 +52,17 @@ def test_wedge_is_seen_where_it_is(wedged: Study) -> None:
     assert max(sides.values()) - min(sides.values()) < 0.02
     some = np.isfinite(found.loss).sum(1) > 10
     assert (np.diff(np.nanmedian(found.loss[some], axis=1)) < 0.01).all()  # less and less towards the back
+
+
+def test_bodies_found_on_ct_are_examples_too() -> None:
+    spine = analytic_spine(LEVELS[1:4], np.repeat(USUAL[1:4, None], 3, axis=1) * [[1, 1, 1], [0.6, 0.8, 1], [1, 1, 1]])
+    case = box_spine_ct(spine, *grid_around(spine, margin_mm=20))
+    report = grade(case.ct, build_spine(case.points), methods=("healthivert",), bodies_by="classical")
+    found = {finding.level: finding for finding in report.findings}
+    assert {finding.primary_method for finding in report.findings} == {"healthivert"}
+    assert found["L1"].grade is not None and found["L1"].grade >= 2
+    assert found["T12"].grade == 0
+    assert len(found["L1"].heights_mm) == 3 and found["L1"].height_loss  # heights always come from morphometry
 
 
 def test_fractured_neighbours_are_passed_over(wedged: Study) -> None:

@@ -62,6 +62,13 @@ def test_holes_and_missing_columns() -> None:
     assert relative_height_loss(short, HEALTHY).thirds["anterior"] > 0.5
 
 
+def test_slices_without_anything_left_count_in_the_second_variant() -> None:
+    gone = box(np.full(36, 30.0))
+    gone[:, :, 20:26] = False
+    assert relative_height_loss(gone, HEALTHY).whole > 0.2
+    assert relative_height_loss(gone, HEALTHY, "as_coded").whole == pytest.approx(0.0, abs=1e-6)
+
+
 def test_coronal_thirds_are_named_by_side() -> None:
     """The left half is lower: depth runs to the left."""
     mask = box(np.full(36, 30.0))

@@ -28,6 +28,9 @@ from VertebralGradingLib.backend.protocol import (
 )
 from VertebralGradingLib.errors import InputError, VertebralGradingError
 
+_TAKEN = {"ct", "spine", "mask", "level", "kind", "method", "bodies_by", "study", "self"}
+"""Names that options of an explanation cannot have."""
+
 
 class Server:
     """Answers requests from one stream on another.
@@ -127,8 +130,6 @@ class Server:
         return {**answer, "cancelled": not report.study["complete"], "report": report.to_dict()}
 
     def _explain(self, request: dict[str, Any]) -> dict[str, Any]:
-        import numpy as np
-
         from VertebralGradingLib.pipeline import explain
 
         ct, spine, mask = self._inputs(request)
@@ -142,8 +143,7 @@ class Server:
             bodies_by=request.get("bodies_by"),
             **_options(request),
         )
-        plain = {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in answer.items()}
-        return {"explanation": plain}
+        return {"explanation": {key: _plain(value) for key, value in answer.items()}}
 
     def _info(self, request: dict[str, Any]) -> dict[str, Any]:
         from VertebralGradingLib._version import __version__
@@ -176,6 +176,18 @@ class Server:
         return ct, build_spine(points, request.get("lowest")), mask
 
 
+def _plain(value: Any) -> Any:
+    """Arrays as lists; numbers that are none become null, which JSON knows."""
+    import numpy as np
+
+    if isinstance(value, np.ndarray):
+        known = value.astype(object)
+        if value.dtype.kind == "f":
+            known[~np.isfinite(value)] = None
+        return known.tolist()
+    return value
+
+
 def _options(request: dict[str, Any]) -> dict[str, Any]:
     """What a request says beyond level, kind and method; each method knows its own.
 
@@ -183,7 +195,7 @@ def _options(request: dict[str, Any]) -> dict[str, Any]:
         InputError: it is no object, or names what has a place of its own.
     """
     options = request.get("options") or {}
-    if not isinstance(options, dict) or {"ct", "spine", "mask", "level", "kind", "method", "bodies_by"} & set(options):
+    if not isinstance(options, dict) or _TAKEN & set(options):
         raise InputError("The options of the explanation cannot be used.", "Update the program.")
     return {str(name): value for name, value in options.items()}
 

@@ -113,6 +113,8 @@ def evaluate_dae(
 ) -> None:
     """Fit the latent grader on the train split, grade the test split, and print the paper's table beside it."""
     try:
+        import torch  # noqa: F401 - what is needed later is missed at once
+
         from VertebralGradingLib.diffusion_autoencoder.method import loaded
         from VertebralGradingLib.evaluation import latent
     except ModuleNotFoundError as error:
@@ -148,6 +150,8 @@ def evaluate_segmentation(
 ) -> None:
     """Grade spines with bodies found on CT beside those of true masks: heights, grades, abstention, intervals."""
     try:
+        import torch  # noqa: F401 - phantoms are drawn with it
+
         from VertebralGradingLib.evaluation import bodies, body_tables
     except ModuleNotFoundError as error:
         raise MethodError("Evaluation needs torch.", _NEEDS) from error

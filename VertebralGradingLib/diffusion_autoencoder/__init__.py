@@ -2,3 +2,6 @@
 
 Each file is one part: ``network`` and ``sampler`` know nothing of each other, ``latent`` grades without torch.
 """
+
+WINDOW_HU = (-300.0, 800.0)
+"""What the networks see, cut to and scaled to -1..1 (sheet 1, section 2)."""

@@ -19,6 +19,7 @@ from VertebralGradingLib.diffusion_autoencoder.sampler import DECODERS, PRESETS,
 from VertebralGradingLib.errors import InputError, MethodError
 from VertebralGradingLib.models.registry import Model, find_model
 from VertebralGradingLib.models.weights import read_arrays
+from VertebralGradingLib.reformation import PATCH_SIZE
 
 MODEL = "diffusion-autoencoder"
 """The model in the registry."""
@@ -38,7 +39,9 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class Counterfactual:
-    """One vertebra as it is and as it would look at another grade. Images are (128, 128) HU at 1 mm, in the window.
+    """One vertebra as it is and as it would look at another grade.
+
+    Images are HU at 1 mm, in the window, (128, 128) or what of it the network sees.
 
     Attributes:
         original: the patch, as the network sees it.
@@ -117,6 +120,8 @@ class Autoencoder:
                 denoiser = NoisePredictor(config)
                 denoiser.load_state_dict(_tensors(read_arrays(model.path(FILES["denoiser"]))))
             latent = LatentGrader.from_arrays(read_arrays(model.path(FILES["latent"])), str(card.config["calibration"]))
+            if len(latent.mean) != config.latent:
+                raise ValueError("the grader was fitted to latents of another encoder")
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise MethodError(
                 f"The model {model.name} does not fit this program.", "Import another version."
@@ -168,7 +173,7 @@ class Autoencoder:
             wanted: grades 0..3, continuous.
             preset: one of :data:`sampler.PRESETS`.
             project: see :meth:`LatentGrader.moved`.
-            inside: (128, 128) where the vertebra is; a box around the middle where None.
+            inside: where the vertebra is, of the images' shape; a box around the middle where None.
             progress: called with (steps done, steps).
 
         Raises:
@@ -181,8 +186,12 @@ class Autoencoder:
         if preset not in PRESETS:
             raise InputError(f"There is no preset {preset!r}.", f"Choose one of: {', '.join(PRESETS)}.")
         edge = int(self.config.size * self.config.spacing_mm)
-        if hu.shape != (edge, edge) or not np.isfinite(hu).all():
-            raise InputError(f"The patch is not {edge} x {edge} pixels of 1 mm.", "Cut it with sagittal_patch.")
+        if hu.shape != (PATCH_SIZE, PATCH_SIZE) or not np.isfinite(hu).all():
+            raise InputError(
+                f"The patch is not {PATCH_SIZE} x {PATCH_SIZE} pixels of 1 mm.", "Cut it with sagittal_patch."
+            )
+        if not len(grades):
+            raise InputError("No grade was asked for.", "Choose 0 to 3; parts are allowed.")
         how = PRESETS[preset]
         total = how.encode_steps + how.decode_steps
         z = self.encode(hu[None])[0]

@@ -153,7 +153,8 @@ class LatentGrader:
         out = {name: np.asarray(getattr(self, name)) for name in names}
         out["offset"] = np.array([self.offset])
         for one in (self.calibration, *self.others.values()):
-            out[f"calibration.{one.kind}"] = np.stack([one.distance, one.grade])
+            note = f"|{one.fallback}" if one.fallback else ""
+            out[f"calibration.{one.kind}{note}"] = np.stack([one.distance, one.grade])
         return out
 
     @classmethod
@@ -169,11 +170,12 @@ class LatentGrader:
         """
         try:
             prefix = "calibration."
-            known = {
-                name.removeprefix(prefix): Calibration(name.removeprefix(prefix), *np.asarray(value, dtype=float))
-                for name, value in arrays.items()
-                if name.startswith(prefix)
-            }
+            known = {}
+            for name, value in arrays.items():
+                if name.startswith(prefix):
+                    form, _, why = name.removeprefix(prefix).partition("|")
+                    distance, grade = np.asarray(value, dtype=float)
+                    known[form] = Calibration(form, distance, grade, why)
             values = {
                 name: np.asarray(value, dtype=float)
                 for name, value in arrays.items()
@@ -190,7 +192,18 @@ class LatentGrader:
         except (KeyError, TypeError, IndexError) as error:
             raise ValueError("the arrays of the latent grader do not belong together") from error
         length = len(grader.mean)
-        shapes = {"scale": (length,), "normal": (length,), "weights": (len(classes), length), "conformal": (3,)}
+        draws, points = grader.boot_distance.shape if grader.boot_distance.ndim == 2 else (-1, -1)
+        shapes = {
+            "scale": (length,),
+            "normal": (length,),
+            "weights": (len(classes), length),
+            "biases": (len(classes),),
+            "conformal": (3,),
+            "boot_normals": (draws, length),
+            "boot_offsets": (draws,),
+            "boot_grade": (draws, points),
+            "nuisance": (len(grader.nuisance), length),
+        }
         if any(getattr(grader, name).shape != shape for name, shape in shapes.items()):
             raise ValueError("the arrays of the latent grader do not belong together")
         return grader
@@ -207,8 +220,8 @@ def rounded(score: Any, allowed: NDArray[np.int64] | None = None) -> NDArray[np.
 
 
 def _along(x: Array, from_: Array, to: Array) -> Array:
-    """A broken line that goes on with the slope of its ends."""
+    """A broken line that goes on with the slope from its first to its last point: its ends may be all but flat."""
     y = np.interp(x, from_, to)
-    first, last = (to[1] - to[0]) / (from_[1] - from_[0]), (to[-1] - to[-2]) / (from_[-1] - from_[-2])
-    y = np.where(x < from_[0], to[0] + (x - from_[0]) * first, y)
-    return np.where(x > from_[-1], to[-1] + (x - from_[-1]) * last, y)
+    slope = (to[-1] - to[0]) / (from_[-1] - from_[0])
+    y = np.where(x < from_[0], to[0] + (x - from_[0]) * slope, y)
+    return np.where(x > from_[-1], to[-1] + (x - from_[-1]) * slope, y)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralGradingLib.errors import CentroidError, MethodError
+from VertebralGradingLib.errors import CentroidError, InputError, MethodError
 from VertebralGradingLib.findings import Evidence
 from VertebralGradingLib.genant import grade_of_score
 from VertebralGradingLib.reformation import sagittal_patch
@@ -17,6 +17,8 @@ from VertebralGradingLib.volume import Volume
 if TYPE_CHECKING:
     from VertebralGradingLib.diffusion_autoencoder.inference import Autoencoder, Counterfactual
 
+MOST_GRADES = 64
+"""Counterfactuals of one request."""
 _LOADED: dict[str, Autoencoder] = {}
 """The one model that is kept, by its version and checksum."""
 
@@ -28,13 +30,22 @@ class LatentGrading:
     requires: tuple[str, ...] = ("torch", "weights:diffusion-autoencoder")
     needs_bodies = False
 
+    def check(self, ct: Volume | None) -> None:
+        """Tell what is missing before anything is measured.
+
+        Raises:
+            MethodError: there is no CT, no model, or no PyTorch.
+        """
+        _ct(ct)
+        loaded()
+
     def grade(self, study: Study) -> dict[str, Evidence]:
         """Evidence for every vertebra whose patch lies in the CT.
 
         Raises:
             MethodError: there is no CT, no model, or no PyTorch.
         """
-        ct = _ct(study)
+        ct = _ct(study.ct)
         system, version = loaded()
         patches = {}
         for item in study.vertebrae:
@@ -82,20 +93,14 @@ class LatentGrading:
         """
         if kind != "counterfactual":
             raise MethodError(f"The latent method does not explain by {kind!r}.", "It offers: counterfactual.")
-        unknown = set(options) - {"grades", "preset", "project"}
-        if unknown:
-            raise MethodError(f"Unknown options: {', '.join(sorted(unknown))}.", "Use grades, preset and project.")
-        ct = _ct(study)
+        wanted, preset, project = _wishes(options)
+        ct = _ct(study.ct)
         vertebra = study.spine.by_level.get(level)
         if vertebra is None or not bool(ct.contains(vertebra.center)):
             raise CentroidError(f"{level} does not lie in the CT.", "Choose another vertebra.")
         system, _ = loaded()
         patch = sagittal_patch(ct, study.spine, vertebra).image
-        wanted = [float(g) for g in options.get("grades", (0.0, 1.0, 2.0, 3.0))]
-        made = system.counterfactuals(
-            patch, wanted, str(options.get("preset", "live")), bool(options.get("project", True))
-        )
-        return as_arrays(made)
+        return as_arrays(system.counterfactuals(patch, wanted, preset, project))
 
 
 def as_arrays(made: list[Counterfactual]) -> dict[str, Any]:
@@ -136,7 +141,29 @@ def loaded() -> tuple[Autoencoder, str]:
     return _LOADED[key], model.version
 
 
-def _ct(study: Study) -> Volume:
-    if study.ct is None:
+def _wishes(options: dict[str, Any]) -> tuple[list[float], str, bool]:
+    """Grades, preset and whether to project, out of options that may come from anywhere.
+
+    Raises:
+        MethodError: an unknown name.
+        InputError: a value of another kind.
+    """
+    unknown = set(options) - {"grades", "preset", "project"}
+    if unknown:
+        raise MethodError(f"Unknown options: {', '.join(sorted(unknown))}.", "Use grades, preset and project.")
+    grades = options.get("grades", [0.0, 1.0, 2.0, 3.0])
+    preset, project = options.get("preset", "live"), options.get("project", True)
+    numbers = isinstance(grades, (list, tuple)) and all(
+        isinstance(one, (int, float)) and not isinstance(one, bool) for one in grades
+    )
+    if not numbers or not 1 <= len(grades) <= MOST_GRADES:
+        raise InputError("The grades wanted are no list of numbers.", f"Give 1 to {MOST_GRADES} numbers, 0 to 3.")
+    if not isinstance(preset, str) or not isinstance(project, bool):
+        raise InputError("An option of the counterfactual cannot be used.", "preset is a word, project true or false.")
+    return [float(one) for one in grades], preset, project
+
+
+def _ct(ct: Volume | None) -> Volume:
+    if ct is None:
         raise MethodError("The latent method needs a CT.", "Give a CT, or choose morphometry.")
-    return study.ct
+    return ct

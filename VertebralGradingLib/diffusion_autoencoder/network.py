@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from VertebralGradingLib.reformation import PATCH_SIZE
+
 _TIME_PERIOD = 10000.0
 
 
@@ -81,6 +83,10 @@ class AutoencoderConfig:
         smallest = config.fold * 2 ** (max(len(config.denoiser), len(config.encoder)) - 1)
         if not (config.denoiser and config.encoder and config.size and config.fold and config.width and config.groups):
             raise ValueError("sizes must be positive")
+        if config.spacing_mm != int(config.spacing_mm) or config.spacing_mm < 1 or not config.dropout < 1:
+            raise ValueError("the spacing must be whole, and the dropout a share")
+        if config.size * config.spacing_mm > PATCH_SIZE:
+            raise ValueError(f"a patch has {PATCH_SIZE} mm")
         if config.size % smallest or any(config.width * m % config.groups for m in config.denoiser + config.encoder):
             raise ValueError("the patch or the groups do not fit the levels")
         return config

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-WINDOW_HU = (-300.0, 800.0)
-"""Cut to and scaled to -1..1 (sheet 1, section 2)."""
+from VertebralGradingLib.diffusion_autoencoder import WINDOW_HU
 
 
 def to_network(hu: Tensor, size: int, spacing_mm: float) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralGradingLib.diffusion_autoencoder.patches import WINDOW_HU
+from VertebralGradingLib.diffusion_autoencoder import WINDOW_HU
 from VertebralGradingLib.png import tile
 
 _ZOOM = 2

@@ -296,7 +296,7 @@ def evaluate_folder(
                 same = None if mine is None else _same(mine, true[finding.level])
                 rows.append(
                     Row(
-                        case.subject, finding.level, search, float(ct.spacing.max()), given[finding.level],
+                        case.person, finding.level, search, float(ct.spacing.max()), given[finding.level],
                         tuple(finding.heights_mm.values()), float("nan"), case.grades.get(finding.level),
                         finding.grade, finding.score, finding.grade_interval, (), _outcome(finding), _edge_sd(finding),
                         same,

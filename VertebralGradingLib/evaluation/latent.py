@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import cohen_kappa_score
 
 from VertebralGradingLib import pipeline
 from VertebralGradingLib.anatomy import axis_position
@@ -80,7 +81,7 @@ def collect(data: str | Path, encode: Encode, progress: Callable[[int, int], Non
             for v, latent in zip(levels, z, strict=True):
                 score = scores.get(v.level)
                 rows.setdefault(case.split or "all", []).append(
-                    (latent, case.grades[v.level], case.subject, v.level, np.nan if score is None else score)
+                    (latent, case.grades[v.level], case.person, v.level, np.nan if score is None else score)
                 )
         if progress is not None:
             progress(number + 1, len(cases))
@@ -137,14 +138,12 @@ def _line(
     published: tuple[float, float] | None,
     draws: int,
 ) -> str:
-    from sklearn.metrics import cohen_kappa_score
-
     truth, subjects = part.data.grade, part.data.subject
     used = truth != 1
     area = by_subject(lambda k: area_under_curve(truth[k][used[k]] >= 2, decision[k][used[k]]), subjects, draws)
     macro = by_subject(lambda k: macro_f1(truth[k], found[k], allowed), subjects, draws)
     raw = "" if score is None else f"{macro_f1(truth, rounded(score), allowed):.3f}"
-    kappa = cohen_kappa_score(truth, found, weights="quadratic")
+    kappa = cohen_kappa_score(truth, found, labels=[0, 1, 2, 3], weights="quadratic")
     error = np.abs((found if score is None else score) - truth).mean()
     beside = "" if published is None else f"   {published[0]:.2f} {published[1]:.2f}"
     return f"{name:32s} {written(*area):24s} {written(*macro):24s} {raw:6s} {kappa:.3f}  {error:.2f}{beside}"

@@ -13,6 +13,7 @@ from VertebralGradingLib.healthivert.neighbours import from_neighbours
 from VertebralGradingLib.healthivert.rhlv import RelativeHeightLoss
 from VertebralGradingLib.morphometric import MorphometricGrading
 from VertebralGradingLib.study import Study
+from VertebralGradingLib.volume import Volume
 
 _EDGE_SHARE = 6.0 / 5.0
 """A wedge that is lost at its edge loses five sixths of that in the third there (sheet 2, section 8)."""
@@ -29,6 +30,9 @@ class HeightLossGrading:
     name = "healthivert"
     requires: tuple[str, ...] = ()
     needs_bodies = True
+
+    def check(self, ct: Volume | None) -> None:
+        """It needs nothing that may be missing."""
 
     def grade(self, study: Study) -> dict[str, Evidence]:
         """Evidence for every measured vertebra that has a sound neighbour."""

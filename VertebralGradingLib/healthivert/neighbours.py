@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from VertebralGradingLib.errors import CentroidError, MaskError
 from VertebralGradingLib.healthivert.rhlv import THIRDS, RelativeHeightLoss, View
+from VertebralGradingLib.height_rows import UNTRUSTED
 from VertebralGradingLib.norms import expected_log_heights
 from VertebralGradingLib.sheets import AHEAD_MM, LEFT_MM, Sheets
 from VertebralGradingLib.study import MeasuredVertebra, Study
@@ -59,7 +60,7 @@ class PseudoHealthy:
 
 
 def from_neighbours(study: Study, level: str, broken: Collection[str] = ()) -> PseudoHealthy:
-    """The pseudo-healthy heights of one vertebra from the nearest sound one above and below.
+    """The pseudo-healthy heights of one vertebra from the nearest sound one above and below; the nearer counts more.
 
     Args:
         study: with measured vertebrae.
@@ -75,7 +76,12 @@ def from_neighbours(study: Study, level: str, broken: Collection[str] = ()) -> P
     if level not in levels:
         raise CentroidError(f"{level} was not measured.", "Choose a vertebra that has heights.")
     place = levels.index(level)
-    sound = [n for n in range(len(measured)) if n != place and levels[n] not in broken and not measured[n].flags]
+    chain = measured[place].vertebra.chain
+    sound = [
+        n
+        for n, item in enumerate(measured)
+        if n != place and levels[n] not in broken and item.vertebra.chain == chain and not UNTRUSTED & set(item.flags)
+    ]
     nearest = [max((n for n in sound if n < place), default=None), min((n for n in sound if n > place), default=None)]
     chosen = [n for n in nearest if n is not None]
     if not chosen:
@@ -85,7 +91,7 @@ def from_neighbours(study: Study, level: str, broken: Collection[str] = ()) -> P
     own = _heights(target)
     total, weights = np.zeros_like(own), 0.0
     for n in chosen:
-        weight = 1.0 / abs(n - place)
+        weight = 1.0 / max(abs(measured[n].vertebra.axis_position - target.vertebra.axis_position), 0.5)
         total += weight * _shape(measured[n], u, v)
         weights += weight
     healthy = np.where(np.isfinite(own), total / weights * _size(target), np.nan)

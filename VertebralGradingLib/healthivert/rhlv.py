@@ -2,8 +2,8 @@
 
 Masks are straightened: rows caudal, columns posterior, depth left, with equal steps. ``as_coded`` is what the published
 code computes (sheet 2, section 8), with its traps: the most collapsed columns are dropped, and a vertebra that is
-taller than its pseudo-healthy self counts as one without loss. ``rhlv_v2`` measures every column of the pseudo-healthy
-footprint and keeps the sign.
+taller than its pseudo-healthy self counts as one without loss. ``rhlv_v2`` measures the same columns of both, those
+that are tall in the pseudo-healthy mask, also where nothing is left of the vertebra, and keeps the sign.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ def relative_height_loss(
     collect = _as_coded if variant == "as_coded" else _columns
     parts: list[tuple[list[Floats], list[Floats]]] = [([], []) for _ in range(4)]
     for z in _middle_slices(original):
-        if original[:, :, z].any() and synthetic[:, :, z].any():
+        seen = synthetic[:, :, z].any() and (variant == "rhlv_v2" or original[:, :, z].any())
+        if seen:
             for part, (ours, theirs) in zip(parts, collect(original[:, :, z], synthetic[:, :, z], tau), strict=True):
                 part[0].append(ours)
                 part[1].append(theirs)

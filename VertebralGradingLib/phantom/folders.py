@@ -90,7 +90,7 @@ class VerseCase:
     """One scan of a VerSe-style folder.
 
     Attributes:
-        subject: its name.
+        subject: name of the scan.
         ct, mask, body_mask, centroids, truth: paths, None where there is no such file.
         grades: level -> Genant grade, of those that were graded.
         split: part of the data set, "" when not known.
@@ -104,6 +104,11 @@ class VerseCase:
     truth: Path | None
     grades: dict[str, int] = field(default_factory=dict)
     split: str = ""
+
+    @property
+    def person(self) -> str:
+        """Whose scan it is: one person may have several, such as "sub-verse500_dir-ax" and "sub-verse500_dir-sag"."""
+        return self.subject.split("_")[0]
 
     def load_ct(self) -> Volume:
         """The CT.

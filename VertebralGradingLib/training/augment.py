@@ -44,13 +44,14 @@ def _warped(one: dict[str, Tensor], rng: np.random.Generator, unseen: int) -> di
     theta = torch.from_numpy(matrix.astype(np.float32))[None].to(like.device)
     places = functional.affine_grid(theta, list(like.shape), align_corners=False)
     out = {}
+    outside = (places.abs() > 1).any(-1)[:, None]
     for name, value in one.items():
         smooth = value.is_floating_point()
         out[name] = functional.grid_sample(
             value.to(like.dtype), places, "bilinear" if smooth else "nearest", "border", align_corners=False
         ).to(value.dtype)
-        if not smooth:
-            out[name][(places.abs() > 1).any(-1)[:, None]] = unseen
+        if name != "image":  # what is repeated there counts as not seen
+            out[name][outside] = 0 if smooth else unseen
     return out
 
 

@@ -78,6 +78,11 @@ def configured(name: str, spines: int | None = None) -> AutoencoderTraining:
             int(content["batch"]),
             int(content.get("seed", 0)),
         )
+        numbers = [*vars(config.patches).values(), *vars(config.loop).values(), config.batch]
+        if not all(type(one) in (int, float) and one >= 0 for one in numbers) or config.batch < 1:
+            raise ValueError("sizes must be numbers")
+        with torch.device("meta"):
+            DiffusionAutoencoder(config.network)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"The configuration {path.name!r} cannot be used.", "Compare it with a given one.") from error
     return config if spines is None else replace(config, patches=replace(config.patches, spines=spines))

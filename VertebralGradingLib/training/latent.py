@@ -175,8 +175,9 @@ def _isotonic(distance: Array, grade: NDArray[np.int64], weight: Array) -> Calib
     value = IsotonicRegression().fit(distance, grade.astype(float), sample_weight=weight).predict(distance)
     order = np.argsort(distance)
     distance, value = distance[order], value[order]
-    steps = np.unique(np.round(value, 9))
-    middles = np.array([distance[np.isclose(value, step)].mean() for step in steps])
+    value = np.round(value, 6)
+    steps = np.unique(value)
+    middles = np.array([distance[value == step].mean() for step in steps])
     if len(steps) < 2:
         raise InputError("Fractured vertebrae do not lie beyond healthy ones.", "Train the encoder for longer.")
     rising = steps + _LEAST_GRADE_STEP * np.arange(len(steps))
@@ -198,7 +199,10 @@ def direct_classifier(
 
 
 def held_out_scores(flat: Labelled, classifier: Classifier, strength: float, calibration: str, seed: int = 0) -> Array:
-    """Scores (N,) of every vertebra by a grader that never saw its subject."""
+    """Scores (N,) of every vertebra by a hyperplane and a calibration that never saw its subject.
+
+    Standardisation and the classifier's strength come from all of them.
+    """
     score = np.zeros(len(flat.grade))
     for inside, outside in _folds(flat, seed):
         part = flat.part(inside)
