@@ -138,6 +138,16 @@ def test_tiny_configuration_trains_end_to_end(run: Path) -> None:
     assert float(patches.graded_loss.max()) > 0.1
 
 
+def test_encoder_of_a_run(run: Path, tmp_path: Path) -> None:
+    from VertebralGradingLib.diffusion_autoencoder.inference import PatchEncoder
+
+    encoder = PatchEncoder.of_run(run)
+    z = encoder.encode(Patches(run / "patches").image[:3].numpy())
+    assert z.shape == (3, TINY.network.latent) and np.isfinite(z).all()
+    with pytest.raises(InputError, match="no trained encoder"):
+        PatchEncoder.of_run(tmp_path)
+
+
 def test_batches_depend_on_the_step_alone(run: Path) -> None:
     task = autoencoder.AutoencoderTask(Patches(run / "patches"), TINY.network, 4, 0)
     one, same, other = task.batch(3), task.batch(3), task.batch(4)

@@ -109,28 +109,31 @@ def train_dae(
 @evaluate.command("dae")
 def evaluate_dae(
     data: Annotated[Path, typer.Option("--data", help="VerSe-style folder with grades.")],
+    run: Annotated[
+        Path | None, typer.Option("--run", help="Folder of a training run; the installed model where missing.")
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Fixes folds and bootstrap samples.")] = 0,
 ) -> None:
     """Fit the latent grader on the train split, grade the test split, and print the paper's table beside it."""
     try:
         import torch  # noqa: F401 - what is needed later is missed at once
 
+        from VertebralGradingLib.diffusion_autoencoder.inference import PatchEncoder
         from VertebralGradingLib.diffusion_autoencoder.method import loaded
         from VertebralGradingLib.evaluation import latent
     except ModuleNotFoundError as error:
         raise MethodError("Evaluation needs torch and scikit-learn.", _NEEDS) from error
-    system, version = loaded()
+    encoder = loaded()[0] if run is None else PatchEncoder.of_run(run)
     with Progress(*BAR, console=ERR, transient=True) as bar:
         task = bar.add_task("encoding", total=None)
 
         def progress(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        splits = latent.collect(data, system.encode, progress)
+        splits = latent.collect(data, encoder.encode, progress)
     if "train" not in splits or "test" not in splits:
         raise InputError("The data folder has no train and test split.", "Give splits.csv with subject,split.")
     lines, _ = latent.describe(splits["train"], splits["test"], seed)
-    OUT.print(f"encoder of model version {escape(version)}")
     for line in lines:
         OUT.print(escape(line), soft_wrap=True)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -73,7 +75,50 @@ class Counterfactual:
         return self.changed - self.decoded
 
 
-class Autoencoder:
+class PatchEncoder:
+    """From patches to latents.
+
+    Args:
+        config: layout of the network.
+        encoder: patch -> z_sem.
+        device: where it runs.
+    """
+
+    def __init__(self, config: AutoencoderConfig, encoder: SemanticEncoder, device: str = "cpu") -> None:
+        self.config, self.device = config, device
+        self.encoder = _ready(encoder, device)
+
+    @classmethod
+    def of_run(cls, folder: Path, device: str = "cpu") -> PatchEncoder:
+        """The encoder that a training run left (``state.json`` and ``encoder.safetensors``).
+
+        Raises:
+            InputError: the folder holds none.
+        """
+        try:
+            state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+            config = AutoencoderConfig.from_dict(state["config"]["network"])
+            encoder = SemanticEncoder(config)
+            encoder.load_state_dict(_tensors(read_arrays(folder / FILES["encoder"])))
+        except (OSError, KeyError, TypeError, ValueError, RuntimeError, MethodError) as error:
+            raise InputError(
+                "The folder holds no trained encoder.", "Give the folder that was given to train dae --out."
+            ) from error
+        return cls(config, encoder, device)
+
+    def seen(self, hu: NDArray[Any]) -> Tensor:
+        """(B, 128, 128) HU -> (B, 1, size, size) in -1..1."""
+        x = torch.from_numpy(np.ascontiguousarray(hu, dtype=np.float32))[:, None].to(self.device)
+        return to_network(x, self.config.size, self.config.spacing_mm)
+
+    @torch.inference_mode()
+    def encode(self, hu: NDArray[Any], batch: int = 32) -> NDArray[np.float64]:
+        """(B, 128, 128) HU -> (B, L) latents."""
+        parts = [self.encoder(self.seen(hu[k : k + batch])).float().cpu().numpy() for k in range(0, len(hu), batch)]
+        return np.concatenate(parts).astype(np.float64)
+
+
+class Autoencoder(PatchEncoder):
     """Encoder, noise predictor and latent grader, in use.
 
     Args:
@@ -92,8 +137,8 @@ class Autoencoder:
         grader: LatentGrader,
         device: str = "cpu",
     ) -> None:
-        self.config, self.grader, self.device = config, grader, device
-        self.encoder = _ready(encoder, device)
+        super().__init__(config, encoder, device)
+        self.grader = grader
         self.denoiser = None if denoiser is None else _ready(denoiser, device)
         self._noise: OrderedDict[tuple[bytes, int], Tensor] = OrderedDict()
 
@@ -127,17 +172,6 @@ class Autoencoder:
                 f"The model {model.name} does not fit this program.", "Import another version."
             ) from error
         return cls(config, encoder, denoiser, latent, device)
-
-    def seen(self, hu: NDArray[Any]) -> Tensor:
-        """(B, 128, 128) HU -> (B, 1, size, size) in -1..1."""
-        x = torch.from_numpy(np.ascontiguousarray(hu, dtype=np.float32))[:, None].to(self.device)
-        return to_network(x, self.config.size, self.config.spacing_mm)
-
-    @torch.inference_mode()
-    def encode(self, hu: NDArray[Any], batch: int = 32) -> NDArray[np.float64]:
-        """(B, 128, 128) HU -> (B, L) latents."""
-        parts = [self.encoder(self.seen(hu[k : k + batch])).float().cpu().numpy() for k in range(0, len(hu), batch)]
-        return np.concatenate(parts).astype(np.float64)
 
     def invert(self, hu: NDArray[Any], z: NDArray[Any], steps: int, progress: Progress | None = None) -> Tensor:
         """x_T of one patch (128, 128) and its latent; computed once for each patch and number of steps."""
