@@ -53,6 +53,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/models/package.py
   VertebralGradingLib/models/places.py
   VertebralGradingLib/models/registry.py
+  VertebralGradingLib/models/threads.py
   VertebralGradingLib/models/weights.py
   VertebralGradingLib/morphometric.py
   VertebralGradingLib/morphometry.py

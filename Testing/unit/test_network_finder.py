@@ -211,6 +211,20 @@ def test_network_that_comes_along_is_the_default(tmp_path: Path, monkeypatch: py
     assert isinstance(finder.find, NetworkFinder) and finder.find.calibration.per_spread > 0
 
 
+@pytest.mark.parametrize(("cores", "threads"), [(2, 1), (1, 1), (64, 3)])
+def test_network_leaves_a_core_to_others(
+    installed: Path, monkeypatch: pytest.MonkeyPatch, cores: int, threads: int
+) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        monkeypatch.setattr("os.cpu_count", lambda: cores)
+        finders.choose_finder("network")
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_default_can_be_set_for_a_site(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(finders.ENVIRONMENT, "network")
     assert finders.choose_finder().about["source"] == "network"

@@ -20,6 +20,7 @@ from VertebralGradingLib.diffusion_autoencoder.patches import finer, to_hu, to_n
 from VertebralGradingLib.diffusion_autoencoder.sampler import DECODERS, PRESETS, Preset, ddim_encode
 from VertebralGradingLib.errors import InputError, MethodError
 from VertebralGradingLib.models.registry import Model, find_model
+from VertebralGradingLib.models.threads import leave_a_core
 from VertebralGradingLib.models.weights import read_arrays
 from VertebralGradingLib.reformation import PATCH_SIZE
 
@@ -171,6 +172,7 @@ class Autoencoder(PatchEncoder):
             raise MethodError(
                 f"The model {model.name} does not fit this program.", "Import another version."
             ) from error
+        leave_a_core()
         return cls(config, encoder, denoiser, latent, device)
 
     def invert(self, hu: NDArray[Any], z: NDArray[Any], steps: int, progress: Progress | None = None) -> Tensor:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from VertebralGradingLib.errors import MethodError
 from VertebralGradingLib.models.registry import Model, find_model
+from VertebralGradingLib.models.threads import leave_a_core
 from VertebralGradingLib.models.weights import read_arrays
 from VertebralGradingLib.reformation import rigid_grid
 from VertebralGradingLib.sampling import sample
@@ -108,6 +109,7 @@ class NetworkFinder:
             raise MethodError(
                 f"The model {model.name} does not fit this program.", "Import another version."
             ) from error
+        leave_a_core()
         network.eval().requires_grad_(False).to(device)
         network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         return cls(network, device, calibration)
