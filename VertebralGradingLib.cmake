@@ -168,6 +168,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/training/latent.py
   VertebralGradingLib/training/loop.py
   VertebralGradingLib/training/patches.py
+  VertebralGradingLib/training/runs.py
   VertebralGradingLib/training/segmentation.py
   VertebralGradingLib/training/shards.py
   VertebralGradingLib/volume.py

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -48,6 +50,20 @@ def phantom(
         OUT.print(line)
 
 
+@contextlib.contextmanager
+def _training(out: Path) -> Iterator[Callable[[str, int, int, dict[str, float]], None]]:
+    """A bar that follows a run, and where its results are."""
+    with Progress(*BAR, console=ERR, transient=True) as bar:
+        task = bar.add_task("preparing", total=None)
+
+        def progress(what: str, done: int, total: int, row: dict[str, float]) -> None:
+            loss = f" loss {row['loss']:.4f}" if row else ""
+            bar.update(task, completed=done, total=total, description=what + loss)
+
+        yield progress
+    OUT.print(f"Weights, curve and pictures are in {escape(str(out))}")
+
+
 @train.command("segmentation")
 def train_segmentation(
     out: Annotated[Path, typer.Option("--out", help="Folder of the run; an unfinished one is gone on with.")],
@@ -64,17 +80,10 @@ def train_segmentation(
         from VertebralGradingLib.training import segmentation
     except ModuleNotFoundError as error:
         raise MethodError("Training needs torch.", _NEEDS) from error
-    with Progress(*BAR, console=ERR, transient=True) as bar:
-        task = bar.add_task("preparing", total=None)
-
-        def progress(what: str, done: int, total: int, row: dict[str, float]) -> None:
-            loss = f" loss {row['loss']:.3f}" if row else ""
-            bar.update(task, completed=done, total=total, description=what + loss)
-
-        limit = None if minutes is None else 60.0 * minutes
+    limit = None if minutes is None else 60.0 * minutes
+    with _training(out) as progress:
         chosen = segmentation.configured(config, phantom)
         segmentation.train_segmentation(chosen, out, device, workers, limit, blocks, data, progress)
-    OUT.print(f"Weights, curve and pictures are in {escape(str(out))}")
 
 
 @train.command("dae")
@@ -93,17 +102,10 @@ def train_dae(
         from VertebralGradingLib.training import autoencoder
     except ModuleNotFoundError as error:
         raise MethodError("Training needs torch.", _NEEDS) from error
-    with Progress(*BAR, console=ERR, transient=True) as bar:
-        task = bar.add_task("preparing", total=None)
-
-        def progress(what: str, done: int, total: int, row: dict[str, float]) -> None:
-            loss = f" loss {row['loss']:.4f}" if row else ""
-            bar.update(task, completed=done, total=total, description=what + loss)
-
-        limit = None if minutes is None else 60.0 * minutes
+    limit = None if minutes is None else 60.0 * minutes
+    with _training(out) as progress:
         chosen = autoencoder.configured(config)
         autoencoder.train_autoencoder(chosen, out, device, workers, limit, patches, progress)
-    OUT.print(f"Weights, curve and pictures are in {escape(str(out))}")
 
 
 @evaluate.command("dae")

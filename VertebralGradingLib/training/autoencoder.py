@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,9 @@ from VertebralGradingLib.errors import InputError
 from VertebralGradingLib.png import tile
 from VertebralGradingLib.resources import resource
 from VertebralGradingLib.training.checkpoints import write_tensors
-from VertebralGradingLib.training.loop import LoopConfig, fit
+from VertebralGradingLib.training.loop import LoopConfig
 from VertebralGradingLib.training.patches import Patches, PatchPlan, fill
-from VertebralGradingLib.training.segmentation import check_device
+from VertebralGradingLib.training.runs import Filled, Told, run
 
 CONFIGS = ("paper128", "default", "small", "tiny")
 _FOLDER = "configurations/diffusion-autoencoder"
@@ -166,7 +165,7 @@ def train_autoencoder(
     workers: int = 1,
     limit_seconds: float | None = None,
     patches: str | Path | None = None,
-    progress: Callable[[str, int, int, dict[str, float]], None] | None = None,
+    progress: Told | None = None,
 ) -> DiffusionAutoencoder:
     """Render the patches that are missing, train, and leave averaged weights in ``out``.
 
@@ -188,24 +187,15 @@ def train_autoencoder(
         OutputError: nothing can be written.
     """
     folder = Path(patches) if patches is not None else Path(out) / "patches"
-    check_device(device)
 
-    def filled(done: int, total: int) -> None:
-        if progress is not None:
-            progress("rendering", done, total, {})
+    def filling(filled: Filled) -> None:
+        fill(config.patches, folder, workers, device, filled)
 
-    def trained(step: int, steps: int, row: dict[str, float]) -> None:
-        if progress is not None:
-            progress("training", step, steps, row)
+    def begin() -> tuple[DiffusionAutoencoder, AutoencoderTask]:
+        task = AutoencoderTask(Patches(folder, device), config.network, config.batch, config.seed)
+        return DiffusionAutoencoder(config.network), task
 
-    fill(config.patches, folder, workers, device, filled)
-    torch.manual_seed(config.seed)
-    model = DiffusionAutoencoder(config.network)
-    task = AutoencoderTask(Patches(folder, device), config.network, config.batch, config.seed)
-    made_of = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
-    average, _ = fit(
-        model, task, config.loop, out, device, {**config.to_dict(), "patches": made_of}, limit_seconds, trained
-    )
+    average = run(config, "patches", folder, filling, begin, out, device, limit_seconds, progress)
     assert isinstance(average, DiffusionAutoencoder)
     for name, part in (("encoder", average.encoder), ("denoiser", average.denoiser)):
         write_tensors(

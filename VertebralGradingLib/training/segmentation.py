@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,14 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from VertebralGradingLib.errors import InputError, MethodError
+from VertebralGradingLib.errors import InputError
 from VertebralGradingLib.phantom.plans import PRESETS
 from VertebralGradingLib.png import outlined, tile, windowed
 from VertebralGradingLib.segmentation.network import OUTPUTS, BodyNetwork, NetworkConfig
 from VertebralGradingLib.training.augment import augment
 from VertebralGradingLib.training.blocks import CLASSES, BlockPlan, Blocks, fill
 from VertebralGradingLib.training.folders import fill_from_folder
-from VertebralGradingLib.training.loop import LoopConfig, fit
+from VertebralGradingLib.training.loop import LoopConfig
+from VertebralGradingLib.training.runs import Filled, Told, run
 
 _WEIGHTS = {"body": 1.0, "vertebra": 0.5, "neighbours": 0.4, "disc": 0.3}
 _UNSEEN = 0.1
@@ -119,20 +118,6 @@ class SegmentationTask:
         return tile(rows)
 
 
-def check_device(device: str) -> None:
-    """Refuse a device that is not there.
-
-    Raises:
-        MethodError: it is not.
-    """
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise MethodError(
-            f"The device {device!r} is not available.", "Choose cpu, or cuda where there is one."
-        ) from error
-
-
 def segmentation_loss(logits: Tensor, share: Tensor, kind: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     """Weighted sum over outputs of cross entropy and soft Dice.
 
@@ -178,7 +163,7 @@ def train_segmentation(
     limit_seconds: float | None = None,
     blocks: str | Path | None = None,
     data: str | Path | None = None,
-    progress: Callable[[str, int, int, dict[str, float]], None] | None = None,
+    progress: Told | None = None,
 ) -> BodyNetwork:
     """Fill the blocks where they are missing, train, and leave averaged weights in ``out/average.safetensors``.
 
@@ -199,27 +184,17 @@ def train_segmentation(
     """
     folder = Path(blocks) if blocks is not None else Path(out) / "blocks"
 
-    check_device(device)
+    def filling(filled: Filled) -> None:
+        if data is None:
+            fill(config.blocks, folder, workers, device, filled)
+        else:
+            fill_from_folder(data, folder, config.blocks, filled)
 
-    def filled(done: int, total: int) -> None:
-        if progress is not None:
-            progress("rendering", done, total, {})
+    def begin() -> tuple[BodyNetwork, SegmentationTask]:
+        if config.blocks.edge % 2 ** len(config.network.channels):
+            raise InputError("The blocks' edge does not fit the network.", "Choose another edge or fewer channels.")
+        return BodyNetwork(config.network), SegmentationTask(Blocks(folder, device), config.batch, config.seed)
 
-    def trained(step: int, steps: int, row: dict[str, float]) -> None:
-        if progress is not None:
-            progress("training", step, steps, row)
-
-    if data is None:
-        fill(config.blocks, folder, workers, device, filled)
-    else:
-        fill_from_folder(data, folder, config.blocks, filled)
-    torch.manual_seed(config.seed)
-    model = BodyNetwork(config.network)
-    task = SegmentationTask(Blocks(folder, device), config.batch, config.seed)
-    if config.blocks.edge % 2 ** len(config.network.channels):
-        raise InputError("The blocks' edge does not fit the network.", "Choose another edge or fewer channels.")
-    made_of = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
-    described = {**config.to_dict(), "blocks": made_of}
-    average, _ = fit(model, task, config.loop, out, device, described, limit_seconds, trained)
+    average = run(config, "blocks", folder, filling, begin, out, device, limit_seconds, progress)
     assert isinstance(average, BodyNetwork)
     return average

@@ -1,0 +1,101 @@
+"""One training run, whatever the system: samples first, then the loop, then the average."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from VertebralGradingLib.errors import MethodError
+from VertebralGradingLib.training.loop import LoopConfig, Task, fit
+
+Told = Callable[[str, int, int, dict[str, float]], None]
+"""Called with (what is done, done, total, row of the curve)."""
+Filled = Callable[[int, int], None]
+
+
+class RunConfig(Protocol):
+    """What every system's configuration has."""
+
+    @property
+    def loop(self) -> LoopConfig:
+        """How it is trained."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Of weights and batches."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        ...
+
+
+def run(
+    config: RunConfig,
+    samples: str,
+    folder: Path,
+    fill: Callable[[Filled], None],
+    begin: Callable[[], tuple[nn.Module, Task]],
+    out: str | Path,
+    device: str = "cpu",
+    limit_seconds: float | None = None,
+    progress: Told | None = None,
+) -> nn.Module:
+    """Fill the samples where they are missing, train, and leave averaged weights in ``out/average.safetensors``.
+
+    Args:
+        config: of the system.
+        samples: the configuration's name of what it is trained on; what the folder really holds is noted instead.
+        folder: of the samples.
+        fill: fills it; given a function to be called with (done, total).
+        begin: makes the network, its weights drawn by then from the seed, and the task.
+        out: folder of the run; an unfinished run there is gone on with.
+        device: where to train: "cpu", "cuda" or "cuda:N".
+        limit_seconds: of training in this call.
+        progress: see :data:`Told`.
+
+    Returns:
+        The averaged network.
+
+    Raises:
+        InputError: folders that belong to another configuration.
+        MethodError: the loss is not finite, or the device is not there.
+        OutputError: nothing can be written.
+    """
+    check_device(device)
+
+    def filled(done: int, total: int) -> None:
+        if progress is not None:
+            progress("rendering", done, total, {})
+
+    def trained(step: int, steps: int, row: dict[str, float]) -> None:
+        if progress is not None:
+            progress("training", step, steps, row)
+
+    fill(filled)
+    torch.manual_seed(config.seed)
+    model, task = begin()
+    made_of = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+    described = {**config.to_dict(), samples: made_of}
+    average, _ = fit(model, task, config.loop, out, device, described, limit_seconds, trained)
+    return average
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that is not there.
+
+    Raises:
+        MethodError: it is not.
+    """
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise MethodError(
+            f"The device {device!r} is not available.", "Choose cpu, or cuda where there is one."
+        ) from error
