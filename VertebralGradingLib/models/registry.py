@@ -127,7 +127,7 @@ def find_model(name: str) -> Model:
     """
     found = [model for model in list_models() if model.name == name and model.folder.name == name]
     if not found:
-        raise MethodError("The model is not installed.", "Import it: vertebral-grading models import FILE.")
+        raise MethodError(f"The model {name} is not installed.", "Import it: vertebral-grading models import FILE.")
     chosen = found[-1]
     if len(found) > 1 and chosen.version and _is_newer(found[0].version, chosen.version):
         chosen = found[0]
