@@ -10,7 +10,7 @@ import numpy as np
 from packing import halves, write_model
 
 from VertebralGradingLib.diffusion_autoencoder.inference import FILES, MODEL, PatchEncoder
-from VertebralGradingLib.evaluation.latent import collect
+from VertebralGradingLib.evaluation.latent import collect, encoded
 from VertebralGradingLib.models.weights import read_arrays
 from VertebralGradingLib.training.latent import fit_grader
 
@@ -31,7 +31,7 @@ def main() -> None:
     args = parser.parse_args()
     about = json.loads(args.about.read_text(encoding="utf-8"))
     encoder = PatchEncoder.of_run(args.run)
-    train = collect(args.data, encoder.encode)["train"]
+    train = encoded(collect(args.data)["train"], encoder.encode)
     grader = fit_grader(train.data, calibration=args.calibration)
     latent = {
         name: array if array.dtype.kind == "i" else array.astype(np.float32)

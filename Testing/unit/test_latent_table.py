@@ -10,15 +10,18 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 
+import torch
 from sklearn.metrics import f1_score
 
-from VertebralGradingLib.errors import InputError
-from VertebralGradingLib.evaluation import latent
+from VertebralGradingLib.diffusion_autoencoder.network import AutoencoderConfig, SemanticEncoder
+from VertebralGradingLib.errors import InputError, OutputError
+from VertebralGradingLib.evaluation import latent, latent_pictures
 from VertebralGradingLib.phantom.folders import write_grades, write_subject
 from VertebralGradingLib.phantom.imaging import Scanner
 from VertebralGradingLib.phantom.plans import SubjectPlan
 from VertebralGradingLib.phantom.subjects import make_subject
 from VertebralGradingLib.phantom.volumes import render_ct
+from VertebralGradingLib.training.finetune import TuneConfig, fine_tune
 from VertebralGradingLib.training.latent import Labelled
 
 
@@ -76,21 +79,58 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_folder_becomes_latents(folder: Path) -> None:
-    seen: list[tuple[int, ...]] = []
-
-    def encode(hu: np.ndarray) -> np.ndarray:
-        seen.append(hu.shape)
-        return hu.reshape(len(hu), -1)[:, :7].astype(float)
-
-    splits = latent.collect(folder, encode)
+    splits = latent.collect(folder)
     assert set(splits) == {"train"}
-    part = splits["train"]
+    patches = splits["train"]
+    assert patches.images.shape == (2, 128, 128) and patches.images.dtype == np.int16
+    assert np.isfinite(patches.beside).all() and patches.beside[1] > patches.beside[0] + 1.0
+    part = latent.encoded(patches, lambda hu: hu.reshape(len(hu), -1)[:, :7].astype(float))
     assert part.level == ["L1", "L2"] and part.data.grade.tolist() == [0, 2]
     assert part.data.z.shape == (2, 7) and part.data.subject == ["sub-one"] * 2
-    assert seen == [(2, 128, 128)]
     assert part.data.position.tolist() == [13.0, 14.0]
     with pytest.raises(InputError, match="no case"):
-        latent.collect(folder / "rawdata", encode)
+        latent.collect(folder / "rawdata")
+
+
+def test_fine_tuned_encoder_has_its_row() -> None:
+    train, test = graded(0), graded(1)
+    tuned = latent.Tuned(test.data.grade + 0.0, test.data.grade)
+    lines, _ = latent.describe(train, test, draws=4, tuned=tuned)
+    row = next(line for line in lines if line.startswith("encoder fine-tuned"))
+    assert row.split()[2] == "1.000" and row.endswith("0.96 0.44")
+
+
+def test_pictures_of_the_latent_space(tmp_path: Path) -> None:
+    train, test = graded(0, subjects=8), graded(1, subjects=8)
+    _, grader = latent.describe(train, test, draws=4)
+    (tmp_path / "curve.csv").write_text("step,seconds,loss,early,late\n1,0,1,1,1\n2,1,0.5,0.6,0.4\n")
+    paths = latent_pictures.draw(train, test, grader, tmp_path / "out", tmp_path)
+    assert [path.name for path in paths] == ["tsne.png", "curves.png"]
+    for path in paths:
+        assert path.read_bytes()[:4] == b"\x89PNG" and path.stat().st_size > 20_000
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError):
+        latent_pictures.draw(train, test, grader, tmp_path / "file")
+
+
+def test_fine_tuning_learns_and_leaves_the_encoder_alone() -> None:
+    config = AutoencoderConfig(size=32, spacing_mm=4.0, latent=16, width=8, denoiser=(1, 2), encoder=(1, 2),
+                               blocks=1, fold=2, groups=4, dropout=0.0)  # fmt: skip
+    torch.manual_seed(0)
+    encoder = SemanticEncoder(config)
+    before = [value.clone() for value in encoder.parameters()]
+    grade = np.array([0, 2, 3] * 8)
+    hu = np.full((24, 128, 128), -100, dtype=np.int16)
+    for image, value in zip(hu, grade, strict=True):
+        image[40 + 8 * value : 88 - 8 * value] = 500
+    tuned = fine_tune(encoder, hu, grade, TuneConfig(steps=60, batch=12, learning_rate=3e-3))
+    odds, found = tuned(hu)
+    assert (found == grade).mean() > 0.9
+    assert odds[grade == 0].max() < odds[grade > 0].min()
+    for old, new in zip(before, encoder.parameters(), strict=True):
+        assert torch.equal(old, new)
+    with pytest.raises(InputError, match="fractured"):
+        fine_tune(encoder, hu, np.zeros(24, dtype=int))
 
 
 def test_command_needs_both_splits(folder: Path, tmp_path: Path) -> None:

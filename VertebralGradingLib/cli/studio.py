@@ -108,35 +108,73 @@ def train_dae(
         autoencoder.train_autoencoder(chosen, out, device, workers, limit, patches, progress)
 
 
+@contextlib.contextmanager
+def _following(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar."""
+    with Progress(*BAR, console=ERR, transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
 @evaluate.command("dae")
 def evaluate_dae(
     data: Annotated[Path, typer.Option("--data", help="VerSe-style folder with grades.")],
     run: Annotated[
         Path | None, typer.Option("--run", help="Folder of a training run; the installed model where missing.")
     ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for t-SNE and curves.")] = None,
+    tune: Annotated[bool, typer.Option("--tune/--no-tune", help="Also fine-tune the encoder with labels.")] = True,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Fixes folds and bootstrap samples.")] = 0,
 ) -> None:
     """Fit the latent grader on the train split, grade the test split, and print the paper's table beside it."""
     try:
-        import torch  # noqa: F401 - what is needed later is missed at once
-
         from VertebralGradingLib.diffusion_autoencoder.inference import PatchEncoder
         from VertebralGradingLib.diffusion_autoencoder.method import loaded
-        from VertebralGradingLib.evaluation import latent
+        from VertebralGradingLib.evaluation import latent, latent_pictures
+        from VertebralGradingLib.training.finetune import fine_tune
     except ModuleNotFoundError as error:
         raise MethodError("Evaluation needs torch and scikit-learn.", _NEEDS) from error
     encoder = loaded()[0] if run is None else PatchEncoder.of_run(run)
-    with Progress(*BAR, console=ERR, transient=True) as bar:
-        task = bar.add_task("encoding", total=None)
-
-        def progress(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
-        splits = latent.collect(data, encoder.encode, progress)
+    with _following("reading") as progress:
+        splits = latent.collect(data, progress)
     if "train" not in splits or "test" not in splits:
         raise InputError("The data folder has no train and test split.", "Give splits.csv with subject,split.")
-    lines, _ = latent.describe(splits["train"], splits["test"], seed)
+    train, test = (latent.encoded(splits[name], encoder.encode) for name in ("train", "test"))
+    tuned = None
+    if tune:
+        ERR.print("fine-tuning the encoder")
+        tuned = latent.Tuned(
+            *fine_tune(encoder.encoder, splits["train"].images, train.data.grade)(splits["test"].images)
+        )
+    lines, grader = latent.describe(train, test, seed, tuned=tuned)
     for line in lines:
+        OUT.print(escape(line), soft_wrap=True)
+    if out is not None:
+        latent_pictures.draw(train, test, grader, out, run)
+
+
+@evaluate.command("counterfactuals")
+def evaluate_counterfactuals(
+    vertebrae: Annotated[int, typer.Option("--vertebrae", min=1, help="Synthetic vertebrae to change.")] = 40,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the vertebrae.")] = 9000,
+    preset: Annotated[str, typer.Option("--preset", help="paper, fine or live.")] = "fine",
+    project: Annotated[
+        bool, typer.Option("--project/--no-project", help="Leave out directions that follow the level.")
+    ] = True,
+) -> None:
+    """Compare counterfactuals with true images of the same synthetic vertebra at the wanted grade."""
+    try:
+        from VertebralGradingLib.diffusion_autoencoder.method import loaded
+        from VertebralGradingLib.evaluation import counterfactuals
+    except ModuleNotFoundError as error:
+        raise MethodError("Evaluation needs torch and MONAI.", _NEEDS) from error
+    system = loaded()[0]
+    gallery, rows = counterfactuals.draw_gallery(system), list[counterfactuals.Row]()
+    with _following("drawing") as progress:
+        for done, cases in enumerate(counterfactuals.draw_cases(vertebrae, seed)):
+            rows += counterfactuals.judge(system, cases, gallery, preset, project)
+            progress(done + 1, vertebrae)
+    for line in counterfactuals.describe(rows):
         OUT.print(escape(line), soft_wrap=True)
 
 
@@ -160,12 +198,7 @@ def evaluate_segmentation(
         from VertebralGradingLib.evaluation import bodies, body_tables
     except ModuleNotFoundError as error:
         raise MethodError("Evaluation needs torch.", _NEEDS) from error
-    with Progress(*BAR, console=ERR, transient=True) as bar:
-        task = bar.add_task("grading", total=None)
-
-        def progress(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
+    with _following("grading") as progress:
         chosen = bodies.usable(search)
         rows = (
             bodies.evaluate_bodies(spines, seed, chosen, progress=progress, workers=workers)

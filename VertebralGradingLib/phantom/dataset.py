@@ -14,7 +14,7 @@ from VertebralGradingLib.anatomy import axis_position
 from VertebralGradingLib.genant import grade_of_loss
 from VertebralGradingLib.phantom.columns import index
 from VertebralGradingLib.phantom.field import Field, Prepared, prepare
-from VertebralGradingLib.phantom.imaging import draw_scanner
+from VertebralGradingLib.phantom.imaging import Scanner, draw_scanner
 from VertebralGradingLib.phantom.parameters import TRUNK, SpineParameters, healed
 from VertebralGradingLib.phantom.patches import Pose, body_middle, pose, scan
 from VertebralGradingLib.phantom.pool import PoolSpine
@@ -101,19 +101,8 @@ class PhantomDataset:
         """Render given items (number in the pool, level), each with its own seed for look, scanner and pose."""
         o = self.options
         ready = [self._restyled(n, s) for (n, _), s in zip(chosen, seeds, strict=True)]
-        scanners = [draw_scanner(s, o.appearance, o.thick) for s in seeds]
-        poses = [
-            pose(
-                one.spine,
-                one.frames[one.spine.levels.index(level)],
-                level,
-                s,
-                o.jitter,
-                o.shape,
-                self._middle(n, level),
-            )
-            for one, (n, level), s in zip(ready, chosen, seeds, strict=True)
-        ]
+        scanners = self._scanners(seeds)
+        poses = self.poses(chosen, seeds)
         image, maps = scan(self._field(ready, chosen), poses, scanners)
         labels = torch.tensor(
             [int(one.labels[one.spine.levels.index(level)]) for one, (_, level) in zip(ready, chosen, strict=True)],
@@ -127,7 +116,8 @@ class PhantomDataset:
         out["voi"] = voi(o.shape).to(image.device).expand(len(chosen), *out["image"].shape[1:])
         out["up"] = torch.stack([_up(one, level, p) for one, (_, level), p in zip(ready, chosen, poses, strict=True)])
         if o.healed:
-            out["healed"], bodies = self._healed(chosen, seeds, poses)
+            before = [healed(self.pool[n].spine, (level,)) for n, level in chosen]
+            out["healed"], bodies = self.scanned(before, chosen, seeds, poses)
             out["healed_mask"] = (bodies == labels.reshape(-1, *[1] * (bodies.dim() - 1))).to(torch.uint8)
         return {name: value.to(image.device) for name, value in out.items()}
 
@@ -136,18 +126,35 @@ class PhantomDataset:
             self._middles[n, level] = body_middle(self.pool[n].spine, level)
         return self._middles[n, level]
 
-    def _healed(
-        self, chosen: Sequence[tuple[int, str]], seeds: Sequence[int], poses: list[Pose]
-    ) -> tuple[Tensor, Tensor]:
-        """The same patches before the fracture of the vertebra of interest, and their body labels.
-
-        The pose stays, and what is caudal of the fracture with it.
-        """
-        ready = []
+    def poses(self, chosen: Sequence[tuple[int, str]], seeds: Sequence[int]) -> list[Pose]:
+        """Where the samples of given items lie, as :meth:`render` places them."""
+        out = []
         for (n, level), s in zip(chosen, seeds, strict=True):
-            ready.append(prepare(healed(self._restyled(n, s).spine, (level,))))
-        scanners = [draw_scanner(s, self.options.appearance, self.options.thick) for s in seeds]
-        image, maps = scan(self._field(ready, chosen), poses, scanners)
+            one, o = self._restyled(n, s), self.options
+            frame = one.frames[one.spine.levels.index(level)]
+            out.append(pose(one.spine, frame, level, s, o.jitter, o.shape, self._middle(n, level)))
+        return out
+
+    def scanned(
+        self,
+        spines: Sequence[SpineParameters],
+        chosen: Sequence[tuple[int, str]],
+        seeds: Sequence[int],
+        poses: Sequence[Pose],
+    ) -> tuple[Tensor, Tensor]:
+        """Other states of the same people, with the look, scanner and pose of given items.
+
+        Args:
+            spines: for each item its person's spine, broken or healed otherwise; what is caudal stays in its place.
+            chosen: items, as in :meth:`render`.
+            seeds: of the items.
+            poses: of :meth:`poses`.
+
+        Returns:
+            images (B, 1, ...) in HU, and VerSe labels of all bodies of the same shape.
+        """
+        ready = [prepare(self._styled(spine, s)) for spine, s in zip(spines, seeds, strict=True)]
+        image, maps = scan(self._field(ready, chosen), list(poses), self._scanners(seeds))
         return _channel(image), _channel(maps["body"])
 
     def _field(self, ready: list[Prepared], chosen: Sequence[tuple[int, str]]) -> Field:
@@ -166,8 +173,14 @@ class PhantomDataset:
         if n not in self._prepared:
             self._prepared[n] = prepare(self.pool[n].spine)
         ready = self._prepared[n]
+        return replace(ready, spine=self._styled(ready.spine, seed))
+
+    def _styled(self, spine: SpineParameters, seed: int) -> SpineParameters:
         other = self.pool[int(np.random.default_rng([seed, 72]).integers(len(self.pool)))].spine
-        return replace(ready, spine=restyle(ready.spine, other, seed, self.options.appearance))
+        return restyle(spine, other, seed, self.options.appearance)
+
+    def _scanners(self, seeds: Sequence[int]) -> list[Scanner]:
+        return [draw_scanner(s, self.options.appearance, self.options.thick) for s in seeds]
 
     def _truth(self, chosen: Sequence[tuple[int, str]], seeds: Sequence[int]) -> dict[str, Tensor]:
         rows = []
