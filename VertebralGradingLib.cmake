@@ -34,7 +34,10 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/evaluation/__init__.py
   VertebralGradingLib/evaluation/bodies.py
   VertebralGradingLib/evaluation/body_tables.py
+  VertebralGradingLib/evaluation/counterfactuals.py
+  VertebralGradingLib/evaluation/flat.py
   VertebralGradingLib/evaluation/latent.py
+  VertebralGradingLib/evaluation/latent_pictures.py
   VertebralGradingLib/evaluation/statistics.py
   VertebralGradingLib/files.py
   VertebralGradingLib/findings.py
@@ -60,6 +63,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/naming.py
   VertebralGradingLib/norms.py
   VertebralGradingLib/panel/__init__.py
+  VertebralGradingLib/panel/counterfactual.py
   VertebralGradingLib/panel/explain.py
   VertebralGradingLib/panel/export.py
   VertebralGradingLib/panel/inputs.py
@@ -113,6 +117,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/report/canvas.py
   VertebralGradingLib/report/colors.py
   VertebralGradingLib/report/csv_table.py
+  VertebralGradingLib/report/drawn.py
   VertebralGradingLib/report/explanation.py
   VertebralGradingLib/report/html.py
   VertebralGradingLib/report/marks.py
@@ -130,6 +135,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/sampling.py
   VertebralGradingLib/scene/__init__.py
   VertebralGradingLib/scene/chart.py
+  VertebralGradingLib/scene/explaining.py
   VertebralGradingLib/scene/folder.py
   VertebralGradingLib/scene/grading.py
   VertebralGradingLib/scene/inputs.py
@@ -164,6 +170,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/training/average.py
   VertebralGradingLib/training/blocks.py
   VertebralGradingLib/training/checkpoints.py
+  VertebralGradingLib/training/finetune.py
   VertebralGradingLib/training/folders.py
   VertebralGradingLib/training/latent.py
   VertebralGradingLib/training/loop.py

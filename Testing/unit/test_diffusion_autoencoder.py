@@ -13,7 +13,7 @@ pytest.importorskip("safetensors")
 pytest.importorskip("sklearn")
 
 from rendering.analytic import analytic_spine, box_spine_ct, grid_around  # noqa: E402
-from tools.packing import halves, write_model  # noqa: E402
+from tools.random_autoencoder import write_random_autoencoder  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
 from VertebralGradingLib import pipeline  # noqa: E402
@@ -35,12 +35,9 @@ from VertebralGradingLib.models.weights import describe_file, read_arrays  # noq
 from VertebralGradingLib.points import write_markups  # noqa: E402
 from VertebralGradingLib.spine import build_spine  # noqa: E402
 from VertebralGradingLib.training import autoencoder  # noqa: E402
-from VertebralGradingLib.training.latent import Labelled, fit_grader  # noqa: E402
 from VertebralGradingLib.training.patches import Patches  # noqa: E402
 
 TINY = autoencoder.configured("tiny")
-ABOUT = {"version": "99.0.0", "min_program_version": "0.0.1", "trained_on": "Nothing.", "license_text": "A test.",
-         "figures": []}  # fmt: skip
 LEVELS = ("T12", "L1", "L2")
 HEIGHTS = np.array([[24.0, 22.0, 25.0], [18.0, 19.0, 25.0], [26.0, 24.0, 27.0]])
 
@@ -185,28 +182,8 @@ def test_wrong_configurations_are_told(name: str, tmp_path: Path) -> None:
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A model of the right form with random weights, in a folder of imported models."""
     monkeypatch.setenv(places.ENVIRONMENT, str(tmp_path / "models"))
-    folder = tmp_path / "models" / MODEL
-    torch.manual_seed(1)
-    config = AutoencoderConfig.from_dict({**TINY.network.to_dict(), "spacing_mm": 4.0})
-    model = DiffusionAutoencoder(config)
-    torch.nn.init.normal_(model.denoiser.last.weight, std=0.05)
-    for block in model.modules():
-        if isinstance(block, ResidualBlock):
-            torch.nn.init.normal_(block.conv2.weight, std=0.1)
-    rng = np.random.default_rng(0)
-    grade = rng.choice([0, 2, 3], 120)
-    z = rng.normal(size=(120, config.latent)) + 0.8 * grade[:, None]
-    data = Labelled(z, grade, [f"s{k % 20}" for k in range(120)], rng.uniform(1, 17, 120))
-    grader = fit_grader(data, draws=3, strength=0.01)
-    parts = {"encoder": model.encoder, "denoiser": model.denoiser}
-    files = {
-        FILES[name]: halves({key: value.numpy() for key, value in part.state_dict().items()})
-        for name, part in parts.items()
-    }
-    files[FILES["latent"]] = grader.to_arrays()
-    write_model(folder, "dae", "A test.", files, ABOUT, {"network": config.to_dict(), "calibration": "poly3"})
     method._LOADED.clear()
-    return folder
+    return write_random_autoencoder(tmp_path / "models")
 
 
 def _write_card(folder: Path, config: dict[str, object]) -> None:

@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from VertebralGradingLib.diffusion_autoencoder import WINDOW_HU
 from VertebralGradingLib.png import tile
+from VertebralGradingLib.report.drawn import difference_rgb
 
 _ZOOM = 2
-_DIFFERENCE_HU = 300.0
-"""Full colour of the difference: red where it became brighter, blue where darker."""
 
 
 def strip(explained: dict[str, Any]) -> NDArray[np.uint8]:
@@ -42,9 +41,7 @@ def grey(hu: NDArray[Any]) -> NDArray[np.uint8]:
 
 def coloured(change: NDArray[Any]) -> NDArray[np.uint8]:
     """(H, W) HU -> (2H, 2W, 3): white where nothing changed, red where brighter, blue where darker."""
-    share = np.clip(np.asarray(change) / _DIFFERENCE_HU, -1.0, 1.0)
-    rgb = np.stack([1.0 - np.clip(-share, 0, 1), 1.0 - np.abs(share), 1.0 - np.clip(share, 0, 1)], -1)
-    return _larger((255.0 * rgb).astype(np.uint8))
+    return _larger(difference_rgb(change))
 
 
 def _larger(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -8,6 +8,7 @@ import qt
 from slicer.i18n import tr as _
 
 from VertebralGradingLib.errors import VertebralGradingError
+from VertebralGradingLib.panel.counterfactual import CounterfactualPart
 from VertebralGradingLib.panel.session import Session
 from VertebralGradingLib.panel.worker import runLater
 from VertebralGradingLib.report.explanation import patch_png, profile_png
@@ -15,32 +16,39 @@ from VertebralGradingLib.report.sentences import sentence
 from VertebralGradingLib.scene.inputs import voxels_from_node
 from VertebralGradingLib.volume import Volume
 
+_DRAWN = 1
+"""Place of the drawn vertebra in the list."""
+
 
 class ExplainPart:
-    """The section "Explain". Learned methods add entries to its list of kinds (``pipeline.explain``).
+    """The section "Explain"; its list has what morphometry shows, and what learned methods draw.
 
     Args:
         ui: the panel's widgets.
         session: the study.
+        logic: the module's logic, which has the worker.
     """
 
-    def __init__(self, ui: Any, session: Session) -> None:
+    def __init__(self, ui: Any, session: Session, logic: Any) -> None:
         self._ui = ui
         self._session = session
+        self._counterfactual = CounterfactualPart(ui, session, logic, _show)
         self._volume: Volume | None = None
         self._isPending = False
         self._isOver = False
-        ui.explainComboBox.addItems([_("heights against what is expected")])
-        ui.explainComboBox.enabled = ui.explainComboBox.count > 1
+        ui.explainComboBox.addItems([_("heights against what is expected"), _("the vertebra at another grade")])
+        ui.explainComboBox.connect("currentIndexChanged(int)", self.onKind)
         ui.explainCollapsibleButton.connect("contentsCollapsed(bool)", self.onCollapsed)
 
     def close(self) -> None:
         """Touch no widget any more."""
         self._isOver = True
+        self._counterfactual.close()
 
     def opened(self) -> None:
         """Read the image of the study once."""
         self._volume = None
+        self._counterfactual.forget()
         results = self._session.results
         node = results.image_node if results is not None else None
         if node is not None and node.IsA("vtkMRMLScalarVolumeNode"):
@@ -53,6 +61,13 @@ class ExplainPart:
     def closed(self) -> None:
         """Let go of the image."""
         self._volume = None
+        self._counterfactual.forget()
+        self.update()
+
+    def onKind(self, index: int) -> None:
+        """Show something else."""
+        self._counterfactual.forget()
+        self._ui.patchLabel.clear()
         self.update()
 
     def onCollapsed(self, collapsed: bool) -> None:
@@ -71,13 +86,20 @@ class ExplainPart:
         if self._isOver:
             return
         ui, finding, report = self._ui, self._session.finding, self._session.report
+        drawn = ui.explainComboBox.currentIndex == _DRAWN
+        if not drawn:
+            self._counterfactual.hide()
         if finding is None or report is None:
             ui.sentenceLabel.text = ""
-            ui.patchLabel.clear()
-            ui.profileLabel.clear()
+            for label in (ui.patchLabel, ui.profileLabel, ui.drawnLabel):
+                label.clear()
             return
         ui.sentenceLabel.text = sentence(finding)
         if ui.explainCollapsibleButton.collapsed:
+            return
+        ui.profileLabel.visible = not drawn
+        if drawn:
+            self._counterfactual.show()
             return
         dark = ui.sentenceLabel.palette.color(qt.QPalette.Window).lightness() < 128
         if self._volume is not None:

@@ -53,7 +53,7 @@ class Panel:
         logic.onLog = self.run.log
         self.setup = SetupPart(ui, logic, self.change, self.run.log)
         self.vertebrae = VertebraePart(ui, self.session, self.change)
-        self.explain = ExplainPart(ui, self.session)
+        self.explain = ExplainPart(ui, self.session, logic)
         self.export = ExportPart(ui, self.session, self.change)
         self._shortcuts = [
             self._shortcut(widget, "Alt+Up", self.vertebrae.onPrevious),

@@ -136,7 +136,7 @@ class GradingJob:
         except VertebralGradingError as error:
             self._fields = error
         except Exception as error:
-            self._fields = _unexpected(error)
+            self._fields = unexpected(error)
             raise  # the thread's trace goes to the log
 
     def _poll(self) -> None:
@@ -174,7 +174,7 @@ class GradingJob:
             report = Report.from_dict(answer["report"])
         except Exception as error:
             self._end()
-            self._fail(error if isinstance(error, VertebralGradingError) else _unexpected(error), None)
+            self._fail(error if isinstance(error, VertebralGradingError) else unexpected(error), None)
             return
         self._show(report, bodies, lambda results: self._done(results, bool(answer["cancelled"])))
 
@@ -220,7 +220,7 @@ class GradingJob:
                 then(results)
             except Exception as error:
                 self._end()
-                self._fail(error if isinstance(error, VertebralGradingError) else _unexpected(error), None)
+                self._fail(error if isinstance(error, VertebralGradingError) else unexpected(error), None)
                 if not isinstance(error, VertebralGradingError):
                     raise
             else:
@@ -265,6 +265,6 @@ class GradingJob:
             self._callbacks.on_error(error, results)
 
 
-def _unexpected(error: BaseException) -> VertebralGradingError:
+def unexpected(error: BaseException) -> VertebralGradingError:
     """What the user is told of a fault of the program."""
     return VertebralGradingError(f"The program failed ({type(error).__name__}).", "Copy the log and report it.")

@@ -7,7 +7,7 @@ knows on loading which table, segmentation, points, patches and plot belong toge
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 
 from VertebralGradingLib.errors import InputError
 from VertebralGradingLib.findings import Report
+from VertebralGradingLib.pictures import BONE_WINDOW
+from VertebralGradingLib.reformation import Grid
 from VertebralGradingLib.scene import chart, folder
 from VertebralGradingLib.scene.inputs import rename_points
-from VertebralGradingLib.scene.patches import fill_patch
+from VertebralGradingLib.scene.patches import fill_patch, fill_slice
 from VertebralGradingLib.scene.segments import fill_segments, recolor, relabel
 from VertebralGradingLib.scene.six_points import fill_points
 from VertebralGradingLib.scene.table import fill_table
@@ -33,8 +35,12 @@ MODULE = "VertebralGradingResults"
 LEVEL = "VertebralGrading.Level"
 IMAGE, CENTROIDS, GIVEN = "Image", "Centroids", "GivenSegmentation"
 _TABLE, _CHART_TABLE, _CHART, _SERIES = "Table", "ChartTable", "Chart", "Series"
-_SEGMENTATION, _POINTS, _PATCH = "Segmentation", "Points", "Patch"
-_MADE = (_TABLE, _CHART, _SERIES, _CHART_TABLE, _SEGMENTATION, _POINTS, _PATCH)
+_SEGMENTATION, _POINTS, _PATCH, _DRAWN = "Segmentation", "Points", "Patch", "Drawn"
+_MADE = (_TABLE, _CHART, _SERIES, _CHART_TABLE, _SEGMENTATION, _POINTS, _PATCH, _DRAWN)
+DRAWN = "VertebralGrading.Drawn"
+"""Which part of an explanation a drawn picture is."""
+ABOUT = "VertebralGrading.About"
+"""What is to be told of it, as JSON."""
 _CLASS = {
     _TABLE: "vtkMRMLTableNode",
     _CHART_TABLE: "vtkMRMLTableNode",
@@ -43,6 +49,7 @@ _CLASS = {
     _SEGMENTATION: "vtkMRMLSegmentationNode",
     _POINTS: "vtkMRMLMarkupsFiducialNode",
     _PATCH: "vtkMRMLScalarVolumeNode",
+    _DRAWN: "vtkMRMLScalarVolumeNode",
 }
 
 
@@ -110,6 +117,40 @@ class StudyResults:
         """Sagittal patch of one vertebra, None when there is none."""
         return next((node for node in self._referenced(_PATCH) if node.GetAttribute(LEVEL) == level), None)
 
+    def drawn_node(self, level: str, part: str) -> Any:
+        """Picture of one vertebra that a learned method drew (:meth:`keep`), None when there is none."""
+        return next((node for node in self._drawn(level) if node.GetAttribute(DRAWN) == part), None)
+
+    def keep(self, level: str, pictures: Mapping[str, tuple[str, NDArray[Any]]], grid: Grid, about: Any) -> None:
+        """Keep what a learned method drew of one vertebra in the scene, instead of what it drew of it before.
+
+        Args:
+            level: which vertebra.
+            pictures: part -> (name of the node, (R, C) HU).
+            grid: where they lie.
+            about: what is to be told of them; as for JSON.
+        """
+        below = folder.subfolder(self.node.GetScene(), self._home(), "drawn pictures")
+        with _one_event(self.node.GetScene()):
+            for part, (name, image) in pictures.items():
+                node = self.drawn_node(level, part) or self._add(_DRAWN, name)
+                if not node.GetName().startswith(name):
+                    node.SetName(self.node.GetScene().GenerateUniqueName(name))
+                node.SetAttribute(LEVEL, level)
+                node.SetAttribute(DRAWN, part)
+                node.SetAttribute(ABOUT, json.dumps(about))
+                fill_slice(node, image, grid, BONE_WINDOW)
+                folder.item_of(node, below)
+
+    def kept(self, level: str) -> tuple[dict[str, NDArray[Any]], Any]:
+        """Pictures (R, C) HU by part that :meth:`keep` has kept, and what is to be told of them; empty without any."""
+        nodes = list(self._drawn(level))
+        pictures = {str(node.GetAttribute(DRAWN)): slicer.util.arrayFromVolume(node)[0] for node in nodes}
+        try:
+            return pictures, json.loads(nodes[0].GetAttribute(ABOUT)) if nodes else None
+        except (ValueError, TypeError):
+            return {}, None
+
     @property
     def folder_item(self) -> int:
         """Item of the study's folder in the subject hierarchy, 0 when it is gone."""
@@ -152,10 +193,11 @@ class StudyResults:
         """Give segments, patches and the user's centroids the new names of their vertebrae."""
         if self.segmentation_node is not None:
             relabel(self.segmentation_node, names)
-        for node in self._referenced(_PATCH):
-            level = names.get(node.GetAttribute(LEVEL), node.GetAttribute(LEVEL))
+        for node in [*self._referenced(_PATCH), *self._referenced(_DRAWN)]:
+            before = node.GetAttribute(LEVEL)
+            level = names.get(before, before)
             node.SetAttribute(LEVEL, level)
-            node.SetName(f"{level} sagittal patch")
+            node.SetName(f"{level}{node.GetName().removeprefix(before)}")
         if self.centroids_node is not None:
             rename_points(self.centroids_node, names)
 
@@ -184,6 +226,7 @@ class StudyResults:
             home = self._home()
             fill_table(self._get(_TABLE, f"{name} findings"), report.findings)
             fill_points(self._get(_POINTS, f"{name} six points"), report.findings)
+        self._drop(_DRAWN)  # of an earlier run
         yield
         with _one_event(self.node.GetScene()):
             self._fill_chart(report)
@@ -200,7 +243,7 @@ class StudyResults:
         home = self._home()
         plot = folder.subfolder(self.node.GetScene(), home, "height plot")
         for role in _MADE:
-            for node in self._referenced(role) if role != _PATCH else ():
+            for node in self._referenced(role) if role not in (_PATCH, _DRAWN) else ():
                 if not folder.marked_above(node):
                     folder.item_of(node, plot if role in (_CHART_TABLE, _CHART, _SERIES) else home)
 
@@ -256,6 +299,9 @@ class StudyResults:
             folder.item_of(node, below)
             yield
 
+    def _drawn(self, level: str) -> Iterator[Any]:
+        return (node for node in self._referenced(_DRAWN) if node.GetAttribute(LEVEL) == level)
+
     def _referenced(self, role: str) -> Iterator[Any]:
         nodes = [self.node.GetNthNodeReference(role, n) for n in range(self.node.GetNumberOfNodeReferences(role))]
         return (node for node in nodes if node is not None)
@@ -268,7 +314,7 @@ class StudyResults:
         node = scene.CreateNodeByClass(_CLASS[role])
         node.UnRegister(None)
         node.SetName(scene.GenerateUniqueName(name))
-        if role in (_PATCH, _POINTS):
+        if role in (_PATCH, _POINTS, _DRAWN):
             node.SetHideFromEditors(True)  # they are no inputs: selectors of a CT or of centroids shall not offer them
         node = scene.AddNode(node)
         self.node.AddNodeReferenceID(role, node.GetID())

@@ -1,0 +1,159 @@
+"""What the chosen vertebra would look like at another grade: a slider, quick previews, then the refined picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import slicer
+from slicer.i18n import tr as _
+
+from VertebralGradingLib.errors import VertebralGradingError
+from VertebralGradingLib.panel.session import Session
+from VertebralGradingLib.panel.worker import runLater
+from VertebralGradingLib.report.drawn import counterfactual_png, counterfactual_sentence
+from VertebralGradingLib.scene.explaining import Explaining, Wish
+
+PREVIEW, REFINED = "live", "fine"
+REST_MS = 400
+"""The refined picture is drawn when the slider has stood still for so long."""
+_STEPS = 10
+"""Of the slider, for one grade."""
+_TOLD = ("score", "psnr_db")
+_TOLD_OF_EACH = ("wanted", "reached", "outside_share", "new_air_mm2", "warnings")
+_PARTS = {"original": "{level} as the network sees it", "decoded": "{level} redrawn"}
+
+
+class CounterfactualPart:
+    """The slider and its pictures.
+
+    Args:
+        ui: the panel's widgets.
+        session: the study.
+        logic: the module's logic, which has the worker.
+        showPicture: puts a PNG on a label.
+    """
+
+    def __init__(self, ui: Any, session: Session, logic: Any, showPicture: Callable[[Any, bytes], None]) -> None:
+        self._ui = ui
+        self._session = session
+        self._showPicture = showPicture
+        self._explaining = Explaining(
+            lambda: logic.keeper().worker(), runLater, self._answered, self._failed, slicer.app.temporaryPath
+        )
+        self._levels: tuple[str, ...] | None = None
+        self._level = ""
+        self._isShown = self._isSetting = self._isOver = False
+        self._rest = 0
+        ui.gradeSlider.connect("valueChanged(int)", self.onSlider)
+        self.hide()
+
+    def close(self) -> None:
+        """Touch no widget any more."""
+        self._isOver = True
+        self.forget()
+
+    def forget(self) -> None:
+        """Let go of the study."""
+        self._levels, self._level = None, ""
+        self._explaining.close()
+
+    def hide(self) -> None:
+        """Show something else."""
+        self._isShown = False
+        self._setVisible(False)
+
+    def show(self) -> None:
+        """Show the chosen vertebra; what the scene keeps of it at once, else a picture is asked for."""
+        self._isShown = True
+        self._setVisible(True)
+        finding, results = self._session.finding, self._session.results
+        if finding is None or results is None or finding.level == self._level:
+            return
+        self._level = finding.level
+        self._ui.patchLabel.clear()
+        pictures, about = results.kept(finding.level)
+        if about is not None and {*_PARTS, "changed"} <= set(pictures):
+            self._setSlider(float(about["wanted"]))
+            self._draw(pictures, about)
+            return
+        self._setSlider(0.0 if finding.final_grade else 3.0)
+        self._ask(PREVIEW)
+
+    def onSlider(self, value: int) -> None:
+        """Another grade is wanted."""
+        self._ui.gradeSliderLabel.text = _("Grade {grade:.1f}").format(grade=value / _STEPS)
+        if not self._isSetting and self._isShown:
+            self._ask(PREVIEW)
+
+    def _ask(self, preset: str) -> None:
+        results = self._session.results
+        if results is None or self._isOver or not self._level:
+            return
+        try:
+            levels = tuple(self._session.levels())
+            if levels != self._levels:
+                self._explaining.open(results)
+                self._levels = levels
+            grade = self._ui.gradeSlider.value / _STEPS
+            self._explaining.ask(Wish(self._level, "counterfactual", "dae", {"grades": [grade], "preset": preset}))
+        except VertebralGradingError as error:
+            self._say(str(error))
+            return
+        if preset == PREVIEW:
+            self._say(_("drawing..."))
+
+    def _answered(self, wish: Wish, answer: Mapping[str, Any]) -> None:
+        if self._isOver or wish.level != self._level or self._session.results is None:
+            return
+        arrays = {name: np.asarray(answer[name], dtype=np.float32) for name in _PARTS}
+        arrays["changed"] = np.asarray(answer["changed"][0], dtype=np.float32)
+        about = {name: answer[name] for name in _TOLD} | {name: answer[name][0] for name in _TOLD_OF_EACH}
+        if self._isShown:
+            self._draw(arrays, about)
+        if wish.options["preset"] == REFINED:
+            self._keep(wish.level, arrays, about)
+        elif not self._explaining.busy:
+            self._rest += 1
+            rest = self._rest
+            runLater(REST_MS, lambda: self._refine(rest))
+
+    def _refine(self, rest: int) -> None:
+        if rest == self._rest and not self._isOver and not self._explaining.busy:
+            self._ask(REFINED)
+
+    def _keep(self, level: str, arrays: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+        """Keep the refined pictures in the scene."""
+        results = self._session.results
+        assert results is not None  # who calls has looked
+        names = {part: name.format(level=level) for part, name in _PARTS.items()}
+        names["changed"] = f"{level} at grade {about['wanted']:.1f}"
+        try:
+            grid = self._explaining.grid(level).crop(len(arrays["changed"]))
+            results.keep(level, {part: (names[part], arrays[part]) for part in names}, grid, about)
+        except VertebralGradingError as error:
+            self._say(str(error))
+
+    def _failed(self, wish: Wish, error: VertebralGradingError) -> None:
+        if not self._isOver and wish.level == self._level:
+            self._say(str(error))
+
+    def _draw(self, pictures: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+        arrays = (pictures["original"], pictures["decoded"], pictures["changed"])
+        self._showPicture(self._ui.patchLabel, counterfactual_png(*arrays, float(about["wanted"])))
+        self._say(counterfactual_sentence(about))
+
+    def _say(self, text: str) -> None:
+        if self._isShown:
+            self._ui.drawnLabel.text = text
+
+    def _setSlider(self, grade: float) -> None:
+        self._isSetting = True
+        self._ui.gradeSlider.value = round(grade * _STEPS)
+        self.onSlider(self._ui.gradeSlider.value)
+        self._isSetting = False
+
+    def _setVisible(self, visible: bool) -> None:
+        for widget in (self._ui.gradeSlider, self._ui.gradeSliderLabel, self._ui.drawnLabel):
+            widget.visible = visible

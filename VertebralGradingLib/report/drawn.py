@@ -1,0 +1,82 @@
+"""What a learned method drew of a vertebra, as a picture for panel and report: the vertebra at another grade."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from VertebralGradingLib.pictures import to_gray
+from VertebralGradingLib.report.canvas import BLACK, Canvas
+
+DIFFERENCE_HU = 300.0
+"""Full colour of a difference: red where it became brighter, blue where darker."""
+WARNINGS = {
+    "new_air": "air appears that is not in the CT",
+    "changes_elsewhere": "more than this vertebra changes",
+}
+CAPTIONS = ("the CT", "as the network redraws it", "at grade {grade:.1f}", "what the grade changed")
+_EDGE, _BAR = 192, 20
+_CROP_MM = 96
+
+
+def counterfactual_png(
+    original: NDArray[Any], decoded: NDArray[Any], changed: NDArray[Any], grade: float, spacing_mm: float = 1.0
+) -> bytes:
+    """Four pictures in two rows: the CT, its redrawing, the vertebra at another grade, and what that changed.
+
+    Args:
+        original: (N, N) HU.
+        decoded: (N, N) HU, drawn with the vertebra's own latent.
+        changed: (N, N) HU, drawn with the moved one.
+        grade: that was wanted.
+        spacing_mm: of the pixels.
+    """
+    pictures = [*(to_gray(_middle(one, spacing_mm)) for one in (original, decoded, changed))]
+    pictures.append(difference_rgb(_middle(changed, spacing_mm) - _middle(decoded, spacing_mm)))
+    height = _EDGE + _BAR
+    canvas = Canvas(np.full((2 * height, 2 * _EDGE, 3), 255, dtype=np.uint8))
+    for n, (picture, caption) in enumerate(zip(pictures, CAPTIONS, strict=True)):
+        row, column = divmod(n, 2)
+        rgb = picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=-1)
+        top, left = row * height + _BAR, column * _EDGE
+        canvas.rgb[top : top + _EDGE, left : left + _EDGE] = _enlarged(rgb)
+        canvas.text(left + _EDGE / 2, top - 6, caption.format(grade=grade), 12, BLACK, "middle")
+    return canvas.png()
+
+
+def difference_rgb(change: NDArray[Any]) -> NDArray[np.uint8]:
+    """(H, W) HU -> (H, W, 3): white where nothing changed, red where brighter, blue where darker."""
+    share = np.clip(np.asarray(change, dtype=float) / DIFFERENCE_HU, -1.0, 1.0)
+    rgb = np.stack([1.0 - np.clip(-share, 0, 1), 1.0 - np.abs(share), 1.0 - np.clip(share, 0, 1)], -1)
+    return np.asarray((255.0 * rgb).astype(np.uint8))
+
+
+def counterfactual_sentence(about: Mapping[str, Any]) -> str:
+    """What is told below the pictures.
+
+    Args:
+        about: ``wanted``, ``score``, ``reached``, ``psnr_db``, ``outside_share`` and ``warnings`` of one picture.
+    """
+    text = (
+        f"Drawn by the diffusion autoencoder at grade {about['wanted']:.1f}; it grades this vertebra "
+        f"{about['score']:.1f} and its own picture {about['reached']:.1f}. Redrawing alone: {about['psnr_db']:.0f} dB; "
+        f"{100 * about['outside_share']:.0f} % of the change lies outside of the vertebra."
+    )
+    said: Sequence[str] = [WARNINGS[name] for name in about["warnings"] if name in WARNINGS]
+    return f"{text} Caution: {'; '.join(said)}." if said else text
+
+
+def _middle(image: NDArray[Any], spacing_mm: float) -> NDArray[Any]:
+    """What of a picture lies within 48 mm of its middle."""
+    half = min(round(_CROP_MM / 2 / spacing_mm), len(image) // 2)
+    middle = len(image) // 2
+    return np.asarray(image)[middle - half : middle + half, middle - half : middle + half]
+
+
+def _enlarged(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(N, N, 3) -> (192, 192, 3) by repeating pixels."""
+    index = np.minimum((np.arange(_EDGE) + 0.5) * len(rgb) / _EDGE, len(rgb) - 1).astype(int)
+    return rgb[np.ix_(index, index)]
