@@ -32,6 +32,12 @@ if TYPE_CHECKING:
     from VertebralGradingLib.scene.results import StudyResults
 
 LOWEST = ["as named", "L6", "L5", "L4", "L3", "L2", "L1", "T13", *(f"T{number}" for number in range(12, 0, -1))]
+METHODS = [
+    "morphometry",
+    "morphometry, height loss",
+    "morphometry, diffusion autoencoder",
+    "all",
+]
 """Choices for the level of the most caudal point; the library is not imported for them when Slicer starts."""
 
 
@@ -95,6 +101,7 @@ class VertebralGradingParameterNode:
     centroids: vtkMRMLMarkupsFiducialNode
     segmentation: vtkMRMLSegmentationNode
     lowest: Annotated[str, Choice(LOWEST)] = "as named"
+    methods: Annotated[str, Choice(METHODS)] = METHODS[0]
 
 
 class VertebralGradingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):

@@ -16,6 +16,7 @@ from VertebralGradingLib.image_io import read_labels, read_volume
 from VertebralGradingLib.pipeline import explain, grade
 from VertebralGradingLib.points import read_points
 from VertebralGradingLib.report import write_report
+from VertebralGradingLib.report.drawn import Drawn, told
 from VertebralGradingLib.segmentation import VertebraLabels
 from VertebralGradingLib.segmentation.labels import centroids_from_labels, interpret
 from VertebralGradingLib.spine import Spine, build_spine
@@ -75,8 +76,21 @@ def grade_files(
     report.provenance["times_s"]["reading_s"] = round(reading, 3)
     if out_dir is not None:
         volume = ct if ct is not None else mask.volume if mask is not None else None
-        write_report(report, out_dir, volume, spine, is_mask=ct is None)
+        write_report(report, out_dir, volume, spine, is_mask=ct is None, drawn=_drawn(ct, spine, report, methods))
     return report
+
+
+def _drawn(ct: Volume | None, spine: Spine, report: Report, methods: Sequence[str]) -> list[Drawn]:
+    """Every vertebra that some method calls fractured, at grade 0, where the diffusion autoencoder was asked for."""
+    out: list[Drawn] = []
+    for finding in report.findings if "dae" in methods else ():
+        said = finding.evidence_of("dae")
+        if said is not None and any((item.grade or 0) >= 1 for item in finding.evidence):
+            answer = explain(
+                ct, spine, level=finding.level, kind="counterfactual", method="dae", grades=[0.0], preset="fine"
+            )
+            out.append(Drawn.of_pictures(finding.level, *told(answer)))
+    return out
 
 
 def counterfactual_files(

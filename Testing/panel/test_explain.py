@@ -159,3 +159,34 @@ def test_faults_while_drawing_leave_a_usable_panel(panel: PanelDriver, models: P
         panel.scene.RemoveNode(panel.session.results.centroids_node)
         qt_actions.click_cell(panel.ui.vertebraTable, LEVELS.index("L2"), 0)
         wait_kept(panel, "L2")  # its voxels and points have been read
+
+
+def test_other_methods_are_chosen_told_and_reported(panel: PanelDriver, models: Path, tmp_path: Path) -> None:
+    write_random_autoencoder(models)
+    assert panel.ui.methodsComboBox.currentText == "morphometry"
+    panel.ui.methodsComboBox.currentText = "all"
+    panel.grade()
+    qt_actions.click_cell(panel.ui.vertebraTable, LEVELS.index("L1"), 0)
+    finding = panel.session.finding
+    assert finding.primary_method == "morphometry"
+    assert {item.method for item in finding.evidence} == {"morphometry", "healthivert", "dae"}
+    qt_actions.wait_until(lambda: "Diffusion autoencoder: grade" in panel.ui.sentenceLabel.text, WAIT_S)
+    choose_drawn(panel)
+    wait_kept(panel)
+    qt_actions.settle()
+    panel.ui.exportPathLineEdit.currentPath = str(tmp_path / "report")
+    qt_actions.click(panel.ui.exportButton)
+    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert "Vertebrae at another grade" in page and page.count("L1 at another grade") == 1
+    assert "Each method" in page and "Height loss against neighbours" in page
+
+
+def test_method_whose_model_is_missing_is_told(panel: PanelDriver) -> None:
+    panel.ui.methodsComboBox.currentText = "morphometry, diffusion autoencoder"
+    qt_actions.click(panel.ui.gradeButton)
+    qt_actions.wait_until(lambda: not panel.logic.isGrading(), WAIT_S, "the end")
+    qt_actions.settle()
+    assert "model" in panel.ui.statusLabel.text
+    panel.ui.methodsComboBox.currentText = "morphometry"
+    panel.grade()
+    assert panel.ui.vertebraTable.rowCount == len(LEVELS)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
@@ -27,12 +28,14 @@ from VertebralGradingLib.diffusion_autoencoder.network import (  # noqa: E402
 )
 from VertebralGradingLib.diffusion_autoencoder.patches import finer, psnr, to_hu, to_network  # noqa: E402
 from VertebralGradingLib.errors import CentroidError, InputError, MethodError  # noqa: E402
+from VertebralGradingLib.files import grade_files  # noqa: E402
 from VertebralGradingLib.image_io import write_volume  # noqa: E402
 from VertebralGradingLib.methods import METHODS, REQUIRES, load  # noqa: E402
 from VertebralGradingLib.models import places  # noqa: E402
 from VertebralGradingLib.models.cards import Card  # noqa: E402
 from VertebralGradingLib.models.weights import describe_file, read_arrays  # noqa: E402
 from VertebralGradingLib.points import write_markups  # noqa: E402
+from VertebralGradingLib.report.drawn import Drawn, difference_rgb, figures  # noqa: E402
 from VertebralGradingLib.spine import build_spine  # noqa: E402
 from VertebralGradingLib.training import autoencoder  # noqa: E402
 from VertebralGradingLib.training.patches import Patches  # noqa: E402
@@ -265,6 +268,43 @@ def test_command_writes_strip_and_animation(installed: Path, case, tmp_path: Pat
     moving = Image.open(out / "animation.png")
     assert moving.n_frames == 2
     assert np.load(out / "counterfactual.npz")["changed"].shape == (2, 128, 128)
+
+
+def test_report_shows_fractured_vertebrae_at_grade_0(installed: Path, case, tmp_path: Path) -> None:
+    ct, points = tmp_path / "ct.nii.gz", tmp_path / "c.mrk.json"
+    write_volume(case.ct, ct)
+    write_markups(list(case.points), points)
+    report = grade_files(ct, points, None, tmp_path / "out", methods=("morphometry", "dae"))
+    shown = [f.level for f in report.findings if any((item.grade or 0) >= 1 for item in f.evidence)]
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "L1" in shown
+    for level in LEVELS:
+        assert page.count(f'alt="{level} at another grade"') == (level in shown)
+    assert "Each method" in page and "Diffusion autoencoder" in page
+    assert "Drawn by a network, not measured" in page
+    alone = grade_files(ct, points, None, tmp_path / "alone")
+    page = (tmp_path / "alone" / "report.html").read_text(encoding="utf-8")
+    assert "at another grade" not in page and "Each method" not in page
+    assert len(alone.findings) == 3
+
+
+def test_pictures_of_a_counterfactual(tmp_path: Path) -> None:
+    flat = np.zeros((128, 128))
+    bright = flat.copy()
+    bright[60:68, 60:68] = 300.0
+    rgb = difference_rgb(bright - flat)
+    assert rgb[64, 64].tolist() == [255, 0, 0] and rgb[0, 0].tolist() == [255, 255, 255]
+    assert difference_rgb(flat - bright)[64, 64].tolist() == [0, 0, 255]
+    about = {"wanted": 2.0, "score": 0.3, "reached": 1.9, "psnr_db": 31.2, "outside_share": 0.4,
+             "warnings": ["changes_elsewhere"]}  # fmt: skip
+    drawn = Drawn.of_pictures("L1", {"original": flat, "decoded": flat, "changed": bright}, about)
+    assert "at grade 2.0" in drawn.text and "Caution: more than this vertebra changes." in drawn.text
+    (tmp_path / "drawn.png").write_bytes(drawn.png)
+    picture = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "drawn.png")))
+    assert picture.shape[:2] == (2 * 212, 2 * 192)
+    assert picture[212 + 20 + 96, 192 + 96].tolist()[:3] == [255, 0, 0]
+    page = figures([Drawn("<b>", b"x", "<script>")])
+    assert "<script>" not in page and "&lt;b&gt;" in page
 
 
 def test_bad_wishes_are_typed_errors(installed: Path, case) -> None:

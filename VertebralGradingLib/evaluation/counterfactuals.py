@@ -318,7 +318,7 @@ def describe(rows: Sequence[Row]) -> list[str]:
             missing = sum(not np.isfinite(r.height_mae_mm) for r in part)
             lines.append(
                 f"{title + ', ' + method:30s} {_mean(part, 'ssim')} {_mean(part, 'psnr_db', 1):20s} "
-                f"{_mean(part, 'height_mae_mm', 2):20s} {np.nanmean([r.height_bias_mm for r in part]):+.2f}  {near:.3f}"
+                f"{_mean(part, 'height_mae_mm', 2):20s} {_known_mean([r.height_bias_mm for r in part]):+.2f}  {near:.3f}"
                 + (f"   ({missing} without a body)" if missing else "")
             )
     made = [r for r in rows if r.method == "counterfactual"]
@@ -334,11 +334,13 @@ def describe(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
+def _known_mean(values: Sequence[float] | NDArray[np.float64]) -> float:
+    """Mean of what is known; NaN where nothing is."""
+    known = np.asarray(values)[np.isfinite(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
 def _mean(rows: Sequence[Row], name: str, digits: int = 3) -> str:
     values = np.array([getattr(row, name) for row in rows], dtype=float)
 
-    def mean(chosen: NDArray[np.intp]) -> float:
-        known = values[chosen][np.isfinite(values[chosen])]
-        return float(known.mean()) if len(known) else float("nan")
-
-    return written(*by_subject(mean, [row.subject for row in rows], 300), digits)
+    return written(*by_subject(lambda k: _known_mean(values[k]), [row.subject for row in rows], 300), digits)

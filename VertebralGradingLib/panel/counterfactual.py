@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
 from VertebralGradingLib.errors import VertebralGradingError
 from VertebralGradingLib.panel.session import Session
 from VertebralGradingLib.panel.worker import runLater
-from VertebralGradingLib.report.drawn import counterfactual_png, counterfactual_sentence
+from VertebralGradingLib.report.drawn import Drawn, told
 from VertebralGradingLib.scene.explaining import Explaining, Wish
 
 PREVIEW, REFINED = "live", "fine"
@@ -20,8 +19,6 @@ REST_MS = 400
 """The refined picture is drawn when the slider has stood still for so long."""
 _STEPS = 10
 """Of the slider, for one grade."""
-_TOLD = ("score", "psnr_db")
-_TOLD_OF_EACH = ("wanted", "reached", "outside_share", "new_air_mm2", "warnings")
 _PARTS = {"original": "{level} as the network sees it", "decoded": "{level} redrawn"}
 
 
@@ -107,9 +104,7 @@ class CounterfactualPart:
     def _answered(self, wish: Wish, answer: Mapping[str, Any]) -> None:
         if self._isOver or wish.level != self._level or self._session.results is None:
             return
-        arrays = {name: np.asarray(answer[name], dtype=np.float32) for name in _PARTS}
-        arrays["changed"] = np.asarray(answer["changed"][0], dtype=np.float32)
-        about = {name: answer[name] for name in _TOLD} | {name: answer[name][0] for name in _TOLD_OF_EACH}
+        arrays, about = told(answer)
         if self._isShown:
             self._draw(arrays, about)
         if wish.options["preset"] == REFINED:
@@ -140,9 +135,9 @@ class CounterfactualPart:
             self._say(str(error))
 
     def _draw(self, pictures: Mapping[str, Any], about: Mapping[str, Any]) -> None:
-        arrays = (pictures["original"], pictures["decoded"], pictures["changed"])
-        self._showPicture(self._ui.patchLabel, counterfactual_png(*arrays, float(about["wanted"])))
-        self._say(counterfactual_sentence(about))
+        drawn = Drawn.of_pictures(self._level, pictures, about)
+        self._showPicture(self._ui.patchLabel, drawn.png)
+        self._say(drawn.text)
 
     def _say(self, text: str) -> None:
         if self._isShown:

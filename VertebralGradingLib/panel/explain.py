@@ -12,7 +12,7 @@ from VertebralGradingLib.panel.counterfactual import CounterfactualPart
 from VertebralGradingLib.panel.session import Session
 from VertebralGradingLib.panel.worker import runLater
 from VertebralGradingLib.report.explanation import patch_png, profile_png
-from VertebralGradingLib.report.sentences import sentence
+from VertebralGradingLib.report.sentences import other_methods, sentence
 from VertebralGradingLib.scene.inputs import voxels_from_node
 from VertebralGradingLib.volume import Volume
 
@@ -94,7 +94,7 @@ class ExplainPart:
             for label in (ui.patchLabel, ui.profileLabel, ui.drawnLabel):
                 label.clear()
             return
-        ui.sentenceLabel.text = sentence(finding)
+        ui.sentenceLabel.text = f"{sentence(finding)} {other_methods(finding)}".rstrip()
         if ui.explainCollapsibleButton.collapsed:
             return
         ui.profileLabel.visible = not drawn

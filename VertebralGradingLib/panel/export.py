@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 from VertebralGradingLib.errors import CentroidError, OutputError, VertebralGradingError
 from VertebralGradingLib.panel.session import Session
 from VertebralGradingLib.report import write_report
+from VertebralGradingLib.report.drawn import Drawn
 from VertebralGradingLib.report.write import NAMES
 from VertebralGradingLib.scene.inputs import ct_from_node, labels_from_node, points_from_node
 from VertebralGradingLib.scene.results import StudyResults
@@ -67,7 +68,7 @@ class ExportPart:
                 if not slicer.util.confirmOkCancelDisplay(question):
                     return
             volume, spine = _pictures(results)
-            files = write_report(report, folder, volume, spine, is_mask=not _isVolume(results))
+            files = write_report(report, folder, volume, spine, not _isVolume(results), _drawn(results))
         except VertebralGradingError as error:
             self._ui.exportLabel.text = str(error)  # beside the button; the panel's status line may be out of sight
             raise
@@ -86,6 +87,12 @@ def _folder(text: str) -> Path:
     if not text.strip() or not folder.is_absolute():
         raise OutputError(_("The folder is no whole path."), _("Choose a folder, such as one on the desktop."))
     return folder
+
+
+def _drawn(results: StudyResults) -> list[Drawn]:
+    """What the scene keeps of drawn vertebrae."""
+    kept = [(finding.level, *results.kept(finding.level)) for finding in results.report.findings]
+    return [Drawn.of_pictures(level, pictures, about) for level, pictures, about in kept if about is not None]
 
 
 def _isVolume(results: StudyResults) -> bool:

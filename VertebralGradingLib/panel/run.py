@@ -14,6 +14,13 @@ from VertebralGradingLib.panel.worker import runLater
 from VertebralGradingLib.scene.job import Callbacks
 from VertebralGradingLib.scene.results import StudyResults
 
+METHODS = {
+    "morphometry": ("morphometry",),
+    "morphometry, height loss": ("morphometry", "healthivert"),
+    "morphometry, diffusion autoencoder": ("morphometry", "dae"),
+    "all": ("morphometry", "healthivert", "dae"),
+}
+"""What can be chosen in the panel; the first method gives the grade."""
 DOUBLE_CLICK_MS = 500
 """For so long after a start the button does not cancel, so that a double click does not undo itself."""
 
@@ -104,7 +111,12 @@ class RunPart:
         self._began = time.monotonic()
         try:
             self._logic.startGrading(
-                parameters.ct, parameters.centroids, parameters.segmentation, lowest, callbacks=callbacks
+                parameters.ct,
+                parameters.centroids,
+                parameters.segmentation,
+                lowest,
+                METHODS[parameters.methods],
+                callbacks,
             )
         except VertebralGradingError as error:
             self.tell(error)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import html
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,8 +21,60 @@ WARNINGS = {
     "changes_elsewhere": "more than this vertebra changes",
 }
 CAPTIONS = ("the CT", "as the network redraws it", "at grade {grade:.1f}", "what the grade changed")
+_OF_EACH = ("wanted", "reached", "outside_share", "new_air_mm2", "warnings")
 _EDGE, _BAR = 192, 20
 _CROP_MM = 96
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A picture that a learned method drew of one vertebra.
+
+    Attributes:
+        level: which.
+        png: the picture.
+        text: what is told of it.
+    """
+
+    level: str
+    png: bytes
+    text: str
+
+    @classmethod
+    def of_pictures(cls, level: str, pictures: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> Drawn:
+        """A counterfactual.
+
+        Args:
+            level: of the vertebra.
+            pictures: ``original``, ``decoded`` and ``changed`` (N, N) HU.
+            about: see :func:`counterfactual_sentence`.
+        """
+        images = (pictures["original"], pictures["decoded"], pictures["changed"])
+        return cls(level, counterfactual_png(*images, float(about["wanted"])), counterfactual_sentence(about))
+
+
+def figures(drawn: Sequence[Drawn]) -> str:
+    """The pictures with their texts, as HTML."""
+    cards = [
+        f'<figure><img alt="{html.escape(one.level)} at another grade" '
+        f'src="data:image/png;base64,{base64.b64encode(one.png).decode()}">'
+        f"<figcaption><b>{html.escape(one.level)}</b>"
+        f'<small class="t">{html.escape(one.text)}</small></figcaption></figure>'
+        for one in drawn
+    ]
+    return f'<div class="drawn">{"".join(cards)}</div>'
+
+
+def told(answer: Mapping[str, Any]) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
+    """Pictures and what is told of them, of the first grade of an explanation by counterfactuals.
+
+    Args:
+        answer: as :meth:`diffusion_autoencoder.method.LatentGrading.explain` gives it, or as it comes from a worker.
+    """
+    pictures = {name: np.asarray(answer[name], dtype=np.float32) for name in ("original", "decoded")}
+    pictures["changed"] = np.asarray(answer["changed"][0], dtype=np.float32)
+    about = {name: answer[name] for name in ("score", "psnr_db")}
+    return pictures, about | {name: answer[name][0] for name in _OF_EACH}
 
 
 def counterfactual_png(

@@ -12,6 +12,7 @@ from VertebralGradingLib.findings import RESEARCH_USE, Finding, Report
 from VertebralGradingLib.genant import GRADE_BOUNDS
 from VertebralGradingLib.pictures import Overview
 from VertebralGradingLib.report.colors import color_of, color_of_grade, grade_colors
+from VertebralGradingLib.report.drawn import Drawn, figures
 from VertebralGradingLib.report.overview import overview_svg
 from VertebralGradingLib.report.patches import PATCH_MM, strip
 from VertebralGradingLib.report.profile import height_profile
@@ -21,6 +22,7 @@ from VertebralGradingLib.report.tables import (
     disagreement_table,
     escape,
     grade_cell,
+    methods_table,
     provenance_table,
     vertebra_table,
     was_read,
@@ -38,6 +40,7 @@ def html_page(
     spine: Spine | None,
     is_mask: bool,
     overview: tuple[Overview, NDArray[np.uint8]] | None,
+    drawn: Sequence[Drawn] = (),
 ) -> str:
     """The whole page.
 
@@ -47,6 +50,7 @@ def html_page(
         spine: for patches of vertebrae that were not measured.
         is_mask: whether ``volume`` holds labels.
         overview: the overview and its grey picture, None without one.
+        drawn: what a learned method drew of vertebrae.
     """
     findings = report.findings
     body = [
@@ -60,6 +64,8 @@ def html_page(
         body.append(_section("Overview", _overview(findings, *overview, is_mask)))
     if volume is not None and findings:
         body.append(_section("Each vertebra", _strip(findings, volume, spine, is_mask)))
+    if drawn:
+        body.append(_section("Vertebrae at another grade", figures(drawn) + _drawn_note()))
     profile = height_profile(findings)
     if profile:
         body.append(_section("Heights over level", _profile(profile)))
@@ -69,6 +75,9 @@ def html_page(
     not_assessed = [finding for finding in findings if finding.final_grade is None]
     if not_assessed:
         body.append(_section("Not assessed", _sentences(not_assessed)))
+    said = methods_table(findings)
+    if said:
+        body.append(_section("Each method", said))
     differ = disagreement_table(findings)
     if differ:
         body.append(_section("Methods that differ by a grade or more", differ))
@@ -151,6 +160,14 @@ def _strip(findings: tuple[Finding, ...], volume: Volume, spine: Spine | None, i
         "the anterior (A), middle (M) and posterior (P) height was measured."
     )
     return f'{strip(findings, volume, spine, is_mask)}<p class="note"><small>{note}</small></p>'
+
+
+def _drawn_note() -> str:
+    note = (
+        "Drawn by a network, not measured: what it takes this vertebra to look like at the grade that is given. "
+        "Compare with its redrawing, not with the CT: what is lost there is the network's own error."
+    )
+    return f'<p class="note"><small>{escape(note)}</small></p>'
 
 
 def _profile(profile: str) -> str:

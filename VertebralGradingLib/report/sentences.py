@@ -5,6 +5,7 @@ from __future__ import annotations
 from VertebralGradingLib.findings import POSITIONS, SCHMORL_NODE, Finding, Report
 from VertebralGradingLib.genant import GRADE_NAMES, grade_of_loss
 from VertebralGradingLib.report.values import (
+    METHOD_NAMES,
     at_position,
     fixed,
     number,
@@ -34,6 +35,17 @@ def sentence(finding: Finding) -> str:
     else:
         text = f"not assessed: {reason_text(finding)}"
     return f"{finding.level}: {text}.{_exclusion(finding)}"
+
+
+def other_methods(finding: Finding) -> str:
+    """What methods beside the primary one say, such as "Diffusion autoencoder: grade 2 (1.4-2.6)."; may be empty."""
+    said = []
+    for item in finding.evidence:
+        if item.method != finding.primary_method and item.grade is not None:
+            interval = span(item.grade_interval)
+            name = METHOD_NAMES.get(item.method, item.method)
+            said.append(f"{name}: grade {item.grade}" + (f" ({interval})" if interval else "") + ".")
+    return " ".join(said)
 
 
 def summary_sentence(report: Report) -> str:

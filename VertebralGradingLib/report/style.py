@@ -33,6 +33,9 @@ svg { display: block; max-width: 100%; height: auto; -webkit-print-color-adjust:
 .strip { display: grid; grid-template-columns: repeat(auto-fill, minmax(176px, 1fr)); gap: 16px 14px; }
 .strip figure { margin: 0; break-inside: avoid; }
 .strip svg { width: 100%; }
+.drawn { display: grid; grid-template-columns: repeat(auto-fill, minmax(300px, 1fr)); gap: 16px 18px; }
+.drawn figure { margin: 0; break-inside: avoid; }
+.drawn img { width: 100%; max-width: 384px; }
 figcaption { font-size: 13px; line-height: 1.4; margin-top: 5px; }
 figcaption small { display: block; font-variant-numeric: tabular-nums; white-space: nowrap; }
 figcaption small.t { white-space: normal; overflow-wrap: anywhere; }
@@ -66,7 +69,10 @@ footer { margin-top: 36px; }
   .overview svg { max-height: 165mm; width: auto; min-width: 0; flex: 0 1 auto; }
   .overview aside { flex: 1 0 125px; }
   .strip { grid-template-columns: repeat(5, minmax(0, 1fr)); gap: 12px 10px; }
-  figcaption { font-size: 8.5pt; }
+  .drawn { display: grid; grid-template-columns: repeat(auto-fill, minmax(300px, 1fr)); gap: 16px 18px; }
+.drawn figure { margin: 0; break-inside: avoid; }
+.drawn img { width: 100%; max-width: 384px; }
+figcaption { font-size: 8.5pt; }
   figcaption small { font-size: 7pt; }
   table { font-size: 7.5pt; }
   th, td { padding: 2.5px 4px; }

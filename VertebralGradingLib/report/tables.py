@@ -9,7 +9,7 @@ from typing import Any
 from VertebralGradingLib.findings import FLAG_TEXT, POSITIONS, Finding, Report
 from VertebralGradingLib.report.colors import GradeColor, color_of_grade
 from VertebralGradingLib.report.sentences import exclusion_text
-from VertebralGradingLib.report.values import MISSING, fixed, flag_text, number, percent, quantity, span
+from VertebralGradingLib.report.values import METHOD_NAMES, MISSING, fixed, flag_text, number, percent, quantity, span
 
 
 def escape(value: Any) -> str:
@@ -112,6 +112,32 @@ def disagreement_table(findings: Iterable[Finding]) -> str:
         return ""
     head = "<tr><th>Level</th><th>Method</th><th>Grade</th><th>Score (90 %)</th><th>Flags</th></tr>"
     return f'<div class="wide"><table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'
+
+
+def methods_table(findings: Iterable[Finding]) -> str:
+    """Grade, score and interval of every method, one row for each vertebra; empty with one method only."""
+    shown = list(findings)
+    methods = list(dict.fromkeys(item.method for finding in shown for item in finding.evidence))
+    if len(methods) < 2:
+        return ""
+    rows = []
+    for finding in shown:
+        cells = []
+        for method in methods:
+            item = finding.evidence_of(method)
+            if item is None:
+                cells.append(f"<td>{MISSING}</td>")
+                continue
+            interval = span(item.grade_interval)
+            numbers = fixed(item.score) + (f" ({interval})" if interval else "")
+            cells.append(f"<td>{grade_cell(color_of_grade(item.grade))} {escape(numbers)}</td>")
+        rows.append(f"<tr><th>{escape(finding.level)}</th>{''.join(cells)}</tr>")
+    head = "".join(f"<th>{escape(METHOD_NAMES.get(method, method))}</th>" for method in methods)
+    note = "<p><small>Score 0 to 3 with its 90 % interval. The first method gives the grade elsewhere.</small></p>"
+    return (
+        f'<div class="wide"><table><thead><tr><th>Level</th>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>{note}"
+    )
 
 
 def _score(score: float | None, grade: int | None) -> float | None:

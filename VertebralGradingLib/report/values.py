@@ -8,6 +8,11 @@ from typing import Any
 from VertebralGradingLib.findings import FLAG_TEXT, Finding
 
 MISSING = "–"
+METHOD_NAMES = {
+    "morphometry": "Morphometry",
+    "healthivert": "Height loss against neighbours",
+    "dae": "Diffusion autoencoder",
+}
 
 
 def number(value: Any) -> float | None:

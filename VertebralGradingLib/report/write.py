@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from VertebralGradingLib.errors import OutputError
 from VertebralGradingLib.findings import Report
 from VertebralGradingLib.pictures import Overview, label_picture, sagittal_overview, to_gray
 from VertebralGradingLib.report.csv_table import csv_text
+from VertebralGradingLib.report.drawn import Drawn
 from VertebralGradingLib.report.html import html_page
 from VertebralGradingLib.report.overview import overview_png
 from VertebralGradingLib.report.privacy import without_private
@@ -28,7 +30,12 @@ _STEP_MM = 0.5
 
 
 def write_report(
-    report: Report, out_dir: Path | str, volume: Volume | None, spine: Spine | None, is_mask: bool = False
+    report: Report,
+    out_dir: Path | str,
+    volume: Volume | None,
+    spine: Spine | None,
+    is_mask: bool = False,
+    drawn: Sequence[Drawn] = (),
 ) -> dict[str, Path]:
     """Write all files of a report, each whole or not at all.
 
@@ -38,6 +45,7 @@ def write_report(
         volume: CT (HU), or labels when ``is_mask``; without it there are no pictures.
         spine: without it there is no overview.
         is_mask: whether ``volume`` holds labels.
+        drawn: what a learned method drew of vertebrae.
 
     Returns:
         Path of each file written by "json", "csv", "html", "png"; "png" only when there is an overview.
@@ -50,7 +58,7 @@ def write_report(
     content = {
         "json": (json.dumps(report.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode(),
         "csv": csv_text(report).encode(),
-        "html": html_page(report, volume, spine, is_mask, overview).encode(),
+        "html": html_page(report, volume, spine, is_mask, overview, drawn).encode(),
     }
     if overview is not None:
         content["png"] = overview_png(*overview, report.findings)
