@@ -318,7 +318,8 @@ def describe(rows: Sequence[Row]) -> list[str]:
             missing = sum(not np.isfinite(r.height_mae_mm) for r in part)
             lines.append(
                 f"{title + ', ' + method:30s} {_mean(part, 'ssim')} {_mean(part, 'psnr_db', 1):20s} "
-                f"{_mean(part, 'height_mae_mm', 2):20s} {_known_mean([r.height_bias_mm for r in part]):+.2f}  {near:.3f}"
+                f"{_mean(part, 'height_mae_mm', 2):20s} "
+                f"{_known_mean([r.height_bias_mm for r in part]):+.2f}  {near:.3f}"
                 + (f"   ({missing} without a body)" if missing else "")
             )
     made = [r for r in rows if r.method == "counterfactual"]
