@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +64,7 @@ def test_sizes_are_within_their_limits() -> None:
     with torch.device("meta"):
         model = DiffusionAutoencoder(small)
         with FlopCounterMode(display=False) as counter:
-            model.denoiser(torch.zeros(1, 1, 64, 64), torch.zeros(1), torch.zeros(1, 512))
+            model.denoiser(torch.zeros(1, 1, 64, 64), torch.zeros(1), torch.zeros(1, small.latent))
     assert counter.get_total_flops() <= 0.4e9
     paper = autoencoder.configured("paper128").network
     assert (paper.width, paper.denoiser, paper.encoder) == (128, (1, 1, 2, 3, 4), (1, 1, 2, 3, 4, 4))
@@ -83,6 +84,102 @@ def test_new_network_predicts_nothing_and_listens_after_training_began() -> None
     assert first.shape == x.shape
     assert not torch.allclose(first, model.denoiser(x, time + 50, z))
     assert not torch.allclose(first, model.denoiser(x, time, z + 1.0))
+
+
+def test_latent_may_be_tied_to_places() -> None:
+    config = AutoencoderConfig.from_dict({**TINY.network.to_dict(), "places": 2})
+    torch.manual_seed(0)
+    model = DiffusionAutoencoder(config)
+    plain = DiffusionAutoencoder(AutoencoderConfig.from_dict({**config.to_dict(), "places": 0}))
+    x = torch.zeros(1, 1, config.size, config.size)
+    x[..., 8:14, 8:14] = 1.0
+
+    @torch.no_grad()
+    def change(one: DiffusionAutoencoder) -> float:
+        """How far a latent goes when a square moves, by how far it goes when it vanishes."""
+        here, there, none = (one.encoder(image) for image in (x, torch.roll(x, (6, 6), (2, 3)), torch.zeros_like(x)))
+        return float((here - there).norm() / (here - none).norm())
+
+    assert change(model) > 3.0 * change(plain)
+    assert plain.encoder.places is None and plain.denoiser.guide is None
+    assert AutoencoderConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    assert autoencoder.configured("paper128").network.places == 0 and autoencoder.configured("paper128").weight == 1.0
+
+
+def test_noisy_times_may_weigh_more(run: Path) -> None:
+    patches = Patches(run / "patches")
+    plain = autoencoder.AutoencoderTask(patches, TINY)
+    weighted = autoencoder.AutoencoderTask(patches, replace(TINY, weight=20.0))
+    model, batch = DiffusionAutoencoder(TINY.network), plain.batch(0)  # predicts nothing: its error is the noise's size
+    error = batch["noise"].square().mean((1, 2, 3))
+    share = torch.as_tensor(plain.schedule.alpha_bar, dtype=torch.float32)[batch["time"]]
+    assert float(plain.loss(model, batch)[0].detach()) == pytest.approx(float(error.mean()))
+    wanted = float((error * (1.0 / share).clamp(max=20.0)).mean())
+    assert float(weighted.loss(model, batch)[0].detach()) == pytest.approx(wanted, rel=1e-5)
+
+
+LABELLED = replace(
+    TINY,
+    network=replace(TINY.network, places=2, guide=2),
+    patches=replace(TINY.patches, shards=1, before=1),
+    loop=replace(TINY.loop, steps=3),
+    guide=1.0,
+    labels=0.3,
+)
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("labelled")
+    autoencoder.train_autoencoder(LABELLED, out / "run", patches=out / "patches")
+    return out
+
+
+def test_training_with_labels(labelled: Path, run: Path, tmp_path: Path) -> None:
+    rows = (labelled / "run" / "curve.csv").read_text().splitlines()
+    assert {"score", "apart", "guide"} <= set(rows[0].split(","))
+    patches = Patches(labelled / "patches")
+    assert patches.before is not None
+    broken = patches.graded_loss > 0.1
+    change = (patches.image.int() - patches.before.int()).abs().float().mean((1, 2))
+    assert broken.any() and change[broken].min() > 3.0 and change[patches.graded_loss == 0].max() == 0.0
+    task = autoencoder.AutoencoderTask(patches, LABELLED)
+    batch = task.batch(0)
+    count = len(batch["noise"])
+    assert len(batch["clean"]) == len(batch["score"]) == 2 * count
+    assert (batch["score"][count:] == 0).all() and (batch["score"][:count] > 0).any()
+    assert ((batch["source"] % count) == torch.arange(count)).all()
+    wanted = task.schedule.noisy(batch["clean"][batch["target"]], batch["noise"], batch["time"])
+    assert torch.equal(batch["noisy"], wanted)
+    assert (batch["source"] != batch["target"]).any()
+    with pytest.raises(InputError, match="before the fracture"):
+        autoencoder.train_autoencoder(replace(TINY, labels=0.3), tmp_path / "out", patches=run / "patches")
+
+
+def test_latent_of_the_other_state_gets_this_state_s_score(labelled: Path) -> None:
+    task = autoencoder.AutoencoderTask(Patches(labelled / "patches"), LABELLED)
+    seen: list[torch.Tensor] = []
+
+    model = DiffusionAutoencoder(LABELLED.network)
+    model.denoiser.guide.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    batch = task.batch(1)
+    task.loss(model, batch)
+    z, (given,) = model.encoder(batch["clean"]), seen
+    other = batch["source"] != batch["target"]
+    assert torch.allclose(given[other, 0], batch["score"][batch["target"]][other])
+    assert torch.allclose(given[~other, 0], z[batch["source"]][~other, 0])
+    assert torch.allclose(given[:, 1:], z[batch["source"]][:, 1:])
+
+
+def test_guiding_picture_reaches_the_noise() -> None:
+    model = DiffusionAutoencoder(LABELLED.network)
+    torch.nn.init.normal_(model.denoiser.last.weight)
+    x, time, z = torch.randn(2, 1, 32, 32), torch.tensor([5, 900]), torch.randn(2, LABELLED.network.latent)
+    assert model.denoiser.guide is not None
+    drawn = model.denoiser.guide(z)
+    assert drawn.shape == x.shape
+    assert torch.allclose(model.denoiser(x, time, z), model.denoiser(x, time, z, drawn), atol=1e-6)
+    assert not torch.allclose(model.denoiser(x, time, z), model.denoiser(x, time, z, drawn + 1.0))
 
 
 def test_layout_survives_json_and_nonsense_is_refused() -> None:
@@ -152,7 +249,7 @@ def test_encoder_of_a_run(run: Path, tmp_path: Path) -> None:
 
 
 def test_batches_depend_on_the_step_alone(run: Path) -> None:
-    task = autoencoder.AutoencoderTask(Patches(run / "patches"), TINY.network, 4, 0)
+    task = autoencoder.AutoencoderTask(Patches(run / "patches"), TINY)
     one, same, other = task.batch(3), task.batch(3), task.batch(4)
     assert all(torch.equal(one[name], same[name]) for name in one)
     assert not torch.equal(one["noise"], other["noise"])

@@ -115,8 +115,12 @@ class PatchEncoder:
     @torch.inference_mode()
     def encode(self, hu: NDArray[Any], batch: int = 32) -> NDArray[np.float64]:
         """(B, 128, 128) HU -> (B, L) latents."""
-        parts = [self.encoder(self.seen(hu[k : k + batch])).float().cpu().numpy() for k in range(0, len(hu), batch)]
-        return np.concatenate(parts).astype(np.float64)
+        return np.concatenate([self.encode_seen(self.seen(hu[k : k + batch])) for k in range(0, len(hu), batch)])
+
+    @torch.inference_mode()
+    def encode_seen(self, x: Tensor) -> NDArray[np.float64]:
+        """(B, 1, size, size) in -1..1 -> (B, L) latents."""
+        return np.asarray(self.encoder(x).double().cpu().numpy())
 
 
 class Autoencoder(PatchEncoder):
@@ -234,9 +238,7 @@ class Autoencoder(PatchEncoder):
         noise = self.invert(hu, z, how.encode_steps, _stage(progress, 0, total))
         moved = np.stack([z, *(self.grader.moved(z, float(g), project) for g in grades)])
         seen, shown = self.decode(noise, moved, how, _stage(progress, how.encode_steps, total))
-        with torch.inference_mode():
-            again = self.encoder(seen[1:]).float().cpu().numpy()
-        reached = np.atleast_1d(self.grader.score(again))
+        reached = np.atleast_1d(self.grader.score(self.encode_seen(seen[1:])))
         original = to_hu(finer(self.seen(hu[None]), self.config.spacing_mm))[0, 0].cpu().numpy()
         images = shown[:, 0].cpu().numpy()
         score = float(self.grader.score(z))

@@ -2,8 +2,10 @@
 
 Layout of Preechakul et al., CVPR 2022 (sheet 1, section 3): residual blocks with GroupNorm and SiLU, resampling inside
 a block, attention at given downsampling factors; time scales and shifts, then the latent scales. What smaller
-configurations add: pixels are folded into channels before the first convolution (``fold``), and the latent is
-narrowed once for all blocks (``condition``).
+configurations add, since they see few samples: pixels are folded into channels before the first convolution
+(``fold``), the latent is narrowed once for all blocks (``condition``), it is read from the places of the encoder's last
+map instead of their mean (``places``), and what it says of the picture is drawn directly, and shown to the noise
+predictor (``guide``).
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -20,6 +23,8 @@ from torch.nn import functional
 from VertebralGradingLib.reformation import PATCH_SIZE
 
 _TIME_PERIOD = 10000.0
+_GUIDE_FACTOR = 8
+"""By which the guide's first map is smaller than the patch: three doublings."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,8 @@ class AutoencoderConfig:
         fold: edge of the pixel squares folded into channels, 1 for none.
         embedding: length of the embedded time.
         condition: length the latent is narrowed to before it modulates, 0 for none.
+        places: channels in which the encoder's last map is read place by place, 0 for its mean, as published.
+        guide: channels of the map that the latent is drawn out to for a guiding picture, 0 for none, as published.
         groups: of the group normalisations.
         dropout: in residual blocks.
     """
@@ -52,6 +59,8 @@ class AutoencoderConfig:
     fold: int = 1
     embedding: int = 512
     condition: int = 0
+    places: int = 0
+    guide: int = 0
     groups: int = 32
     dropout: float = 0.1
 
@@ -89,6 +98,8 @@ class AutoencoderConfig:
             raise ValueError(f"a patch has {PATCH_SIZE} mm")
         if config.size % smallest or any(config.width * m % config.groups for m in config.denoiser + config.encoder):
             raise ValueError("the patch or the groups do not fit the levels")
+        if config.guide and config.size % _GUIDE_FACTOR:
+            raise ValueError("the guide does not fit the patch")
         return config
 
 
@@ -122,15 +133,17 @@ class SemanticEncoder(nn.Module):
         ]
         self.parts = nn.ModuleList(parts)
         self.norm = nn.GroupNorm(config.groups, width)
-        self.last = nn.Conv2d(width, config.latent, 1)
+        edge = config.size // factor
+        self.places = nn.Conv2d(width, config.places, 1) if config.places else None
+        self.last = nn.Linear(config.places * edge**2 if config.places else width, config.latent)
 
     def forward(self, x: Tensor) -> Tensor:
         """z_sem (B, latent) of patches (B, 1, size, size) in -1..1."""
         x = self.first(functional.pixel_unshuffle(x, self.config.fold))
         for part in self.parts:
             x = part(x)
-        pooled = functional.silu(self.norm(x)).mean((2, 3), keepdim=True)
-        out: Tensor = self.last(pooled).flatten(1)
+        x = functional.silu(self.norm(x))
+        out: Tensor = self.last(x.mean((2, 3)) if self.places is None else self.places(x).flatten(1))
         return out
 
 
@@ -150,7 +163,8 @@ class NoisePredictor(nn.Module):
         self.narrow = nn.Linear(config.latent, config.condition) if config.condition else nn.Identity()
         latent = config.condition or config.latent
         width = config.width * config.denoiser[0]
-        self.first = nn.Conv2d(config.fold**2, width, 3, padding=1)
+        self.guide = Guide(config) if config.guide else None
+        self.first = nn.Conv2d(config.fold**2 * (2 if config.guide else 1), width, 3, padding=1)
         kept, factor = [width], config.fold
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for n, times in enumerate(config.denoiser):
@@ -185,14 +199,17 @@ class NoisePredictor(nn.Module):
         self.norm = nn.GroupNorm(config.groups, width)
         self.last = _zero(nn.Conv2d(width, config.fold**2, 3, padding=1))
 
-    def forward(self, x: Tensor, time: Tensor, z: Tensor) -> Tensor:
+    def forward(self, x: Tensor, time: Tensor, z: Tensor, drawn: Tensor | None = None) -> Tensor:
         """Noise (B, 1, size, size).
 
         Args:
             x: noisy patches, of that shape.
             time: (B,) 0..T-1.
             z: (B, latent) z_sem.
+            drawn: the guiding picture, where it has been drawn already.
         """
+        if self.guide is not None:
+            x = torch.cat([x, self.guide(z) if drawn is None else drawn], 1)
         t = self.time(_sinusoids(time, self.config.width).to(x.dtype))
         z = self.narrow(z)
         x = self.first(functional.pixel_unshuffle(x, self.config.fold))
@@ -204,6 +221,32 @@ class NoisePredictor(nn.Module):
         for parts in self.up:
             x = _run(parts.children(), torch.cat([x, kept.pop()], 1), t, z)
         return functional.pixel_shuffle(self.last(functional.silu(self.norm(x))), self.config.fold)
+
+
+class Guide(nn.Module):
+    """From a latent straight to a picture: what can be said of it without noise, and so a blurred one.
+
+    Args:
+        config: of the noise predictor.
+    """
+
+    def __init__(self, config: AutoencoderConfig) -> None:
+        super().__init__()
+        self.shape = (config.guide, config.size // _GUIDE_FACTOR, config.size // _GUIDE_FACTOR)
+        self.spread = nn.Linear(config.latent, math.prod(self.shape))
+        widths = [2 * config.width, config.width, config.width]
+        self.first = nn.Conv2d(config.guide, widths[0], 3, padding=1)
+        blocks = [ResidualBlock(inside, outside, config) for inside, outside in pairwise([widths[0], *widths])]
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = nn.GroupNorm(config.groups, widths[-1])
+        self.last = nn.Conv2d(widths[-1], 4, 3, padding=1)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """(B, 1, size, size) of latents (B, latent)."""
+        x = self.first(self.spread(z).reshape(len(z), *self.shape))
+        for n, block in enumerate(self.blocks):
+            x = block(x if n == 0 else _resampled(x, "up"))
+        return functional.pixel_shuffle(self.last(functional.silu(self.norm(x))), 2)
 
 
 class DiffusionAutoencoder(nn.Module):

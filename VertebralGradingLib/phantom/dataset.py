@@ -116,10 +116,22 @@ class PhantomDataset:
         out["voi"] = voi(o.shape).to(image.device).expand(len(chosen), *out["image"].shape[1:])
         out["up"] = torch.stack([_up(one, level, p) for one, (_, level), p in zip(ready, chosen, poses, strict=True)])
         if o.healed:
-            before = [healed(self.pool[n].spine, (level,)) for n, level in chosen]
-            out["healed"], bodies = self.scanned(before, chosen, seeds, poses)
-            out["healed_mask"] = (bodies == labels.reshape(-1, *[1] * (bodies.dim() - 1))).to(torch.uint8)
+            out["healed"], out["healed_mask"] = self._healed(out, chosen, seeds, poses)
         return {name: value.to(image.device) for name, value in out.items()}
+
+    def _healed(
+        self, seen: dict[str, Tensor], chosen: Sequence[tuple[int, str]], seeds: Sequence[int], poses: list[Pose]
+    ) -> tuple[Tensor, Tensor]:
+        """Images and masks before the fracture of the vertebra of interest; those of whole ones are as they are."""
+        image, mask = seen["image"].clone(), seen["mask"].clone()
+        broken = [k for k, (n, level) in enumerate(chosen) if level in self.pool[n].spine.fractured()]
+        if broken:
+            some, own, where = ([values[k] for k in broken] for values in (chosen, seeds, poses))
+            before = [healed(self.pool[n].spine, (level,)) for n, level in some]
+            image[broken], bodies = self.scanned(before, some, own, where)
+            labels = seen["label"][broken].reshape(-1, *[1] * (bodies.dim() - 1))
+            mask[broken] = (bodies == labels).to(mask.dtype)
+        return image, mask
 
     def _middle(self, n: int, level: str) -> NDArray[np.float64]:
         if (n, level) not in self._middles:

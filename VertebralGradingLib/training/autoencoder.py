@@ -1,7 +1,8 @@
-"""Training of the diffusion autoencoder on patches, without labels."""
+"""Training of the diffusion autoencoder on patches: without labels, or with what phantoms know."""
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from VertebralGradingLib.diffusion_autoencoder.network import AutoencoderConfig,
 from VertebralGradingLib.diffusion_autoencoder.patches import to_network
 from VertebralGradingLib.diffusion_autoencoder.sampler import Schedule, dpm_decode
 from VertebralGradingLib.errors import InputError
+from VertebralGradingLib.genant import score_of_loss
 from VertebralGradingLib.png import tile
 from VertebralGradingLib.resources import resource
 from VertebralGradingLib.training.checkpoints import write_tensors
@@ -30,6 +32,8 @@ _SHOWN = 8
 _SHOWN_STEPS = 12
 _TURN_DEG, _SHIFT_MM, _STRETCH, _NOISE = 10.0, 4.0, 0.05, 0.015
 """Of the changes (sheet 1, section 2)."""
+_APART = 0.3
+"""Weight of the rest of the latent staying the same, by that of the score."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,13 @@ class AutoencoderTraining:
         patches: what it is trained on.
         loop: how.
         batch: patches of a step.
+        weight: largest weight of a sample's loss, which grows with its noise as that of a predicted velocity
+            (1 + noise / signal); 1 for all alike, as published. With few samples the latent is learned from what can
+            hardly be seen in the noisy patch.
+        guide: weight of the guiding picture's squared error, where the network draws one.
+        labels: weight of what phantoms know: the latent's first number is the score of the vertebra of interest, and
+            the rest of it does not change with the fracture; the same vertebra before and after it is drawn from
+            either one's latent, its first number exchanged. 0 for training without labels, as published.
         seed: of weights, batches and noise.
     """
 
@@ -48,6 +59,9 @@ class AutoencoderTraining:
     patches: PatchPlan
     loop: LoopConfig
     batch: int = 32
+    weight: float = 1.0
+    guide: float = 0.0
+    labels: float = 0.0
     seed: int = 0
 
     def to_dict(self) -> dict[str, Any]:
@@ -75,9 +89,11 @@ def configured(name: str, spines: int | None = None) -> AutoencoderTraining:
             PatchPlan(**content["patches"]),
             LoopConfig(**content["loop"]),
             int(content["batch"]),
-            int(content.get("seed", 0)),
+            **{name: float(content[name]) for name in ("weight", "guide", "labels") if name in content},
+            seed=int(content.get("seed", 0)),
         )
-        numbers = [*vars(config.patches).values(), *vars(config.loop).values(), config.batch]
+        weights = [config.weight, config.guide, config.labels]
+        numbers = [*vars(config.patches).values(), *vars(config.loop).values(), config.batch, *weights]
         if not all(type(one) in (int, float) and one >= 0 for one in numbers) or config.batch < 1:
             raise ValueError("sizes must be numbers")
         with torch.device("meta"):
@@ -92,9 +108,7 @@ class AutoencoderTask:
     """Batches and loss (:class:`loop.Task`)."""
 
     patches: Patches
-    network: AutoencoderConfig
-    batch_size: int
-    seed: int
+    config: AutoencoderTraining
     memory_format: torch.memory_format = field(default=torch.channels_last)
 
     def __post_init__(self) -> None:
@@ -102,48 +116,94 @@ class AutoencoderTask:
         self.schedule = Schedule()
 
     def batch(self, step: int) -> dict[str, Tensor]:
-        """Patches drawn at random and changed, times and noise."""
-        rng = np.random.default_rng([self.seed, step, 92])
-        chosen = rng.choice(len(self.patches), min(self.batch_size, len(self.patches)), replace=False)
-        clean = moved(self.patches.get(chosen.tolist()), rng)
-        clean = to_network(clean, self.network.size, self.network.spacing_mm)
+        """Patches drawn at random and changed, times and noise.
+
+        With labels, ``clean`` are the patches and then the same ones before their fractures, ``score`` theirs;
+        ``source`` says which of them the latent is taken from, ``target`` which is drawn.
+        """
+        config, network = self.config, self.config.network
+        rng = np.random.default_rng([config.seed, step, 92])
+        chosen = rng.choice(len(self.patches), min(config.batch, len(self.patches)), replace=False)
+        states = [
+            self.patches.get(chosen.tolist(), before) for before in ((False, True) if config.labels else (False,))
+        ]
+        clean = moved(torch.cat(states, 1), rng).transpose(0, 1).flatten(0, 1)[:, None]
+        clean = to_network(clean, network.size, network.spacing_mm)
         generator = torch.Generator().manual_seed(int(rng.integers(1 << 31)))
         grain = torch.randn(clean.shape, generator=generator).to(clean.device)
         some = torch.from_numpy(rng.random(len(clean)) < 0.5).to(clean.device)
         clean = (clean + _NOISE * some[:, None, None, None] * grain).clamp(-1, 1)
-        noise = torch.randn(clean.shape, generator=generator).to(clean.device)
-        time = torch.from_numpy(rng.integers(self.schedule.times, size=len(clean))).to(clean.device)
-        return {"clean": clean, "noise": noise, "time": time, "noisy": self.schedule.noisy(clean, noise, time)}
+        count, device = len(chosen), clean.device
+        noise = torch.randn(clean[:count].shape, generator=generator).to(device)
+        time = torch.from_numpy(rng.integers(self.schedule.times, size=count)).to(device)
+        out = {"clean": clean, "noise": noise, "time": time}
+        place = torch.arange(count, device=device)
+        out["source"] = out["target"] = place
+        if config.labels:
+            score = score_of_loss(self.patches.graded_loss[torch.as_tensor(chosen)].cpu().numpy().clip(0.0))
+            out["score"] = torch.from_numpy(np.concatenate([score, np.zeros(count)])).float().to(device)
+            for name in ("source", "target"):
+                out[name] = place + count * torch.from_numpy(rng.integers(2, size=count)).to(device)
+        out["noisy"] = self.schedule.noisy(clean[out["target"]], noise, time)
+        return out
 
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Mean squared error of the noise, all times alike; also told for early and late times apart."""
-        found = model(batch["noisy"], batch["time"], batch["clean"]).float()
+        """Mean squared error of the noise, weighted by time, and what else is asked for.
+
+        Also told, without weights, for early and late times.
+        """
+        assert isinstance(model, DiffusionAutoencoder)
+        z = model.encoder(batch["clean"])
+        latent, parts = z[batch["source"]], dict[str, Tensor]()
+        if self.config.labels:
+            other = (batch["source"] != batch["target"])[:, None]
+            first = torch.where(other, batch["score"][batch["target"], None], latent[:, :1])
+            latent = torch.cat([first.to(latent.dtype), latent[:, 1:]], 1)
+            parts["score"] = functional.smooth_l1_loss(z[:, 0].float(), batch["score"], beta=0.5)
+            own, before = z[:, 1:].float().chunk(2)
+            parts["apart"] = (own - before).square().mean() / own.var(0).mean().detach().clamp_min(1e-6)
+        drawn = None if model.denoiser.guide is None else model.denoiser.guide(latent)
+        found = model.denoiser(batch["noisy"], batch["time"], latent, drawn).float()
         error = (found - batch["noise"]).square().mean((1, 2, 3))
         late = (batch["time"] >= self.schedule.times // 2).float()
-        parts = {
-            "early": (error * (1 - late)).sum() / (1 - late).sum().clamp_min(1),
-            "late": (error * late).sum() / late.sum().clamp_min(1),
-        }
-        return error.mean(), parts
+        parts["early"] = (error * (1 - late)).sum() / (1 - late).sum().clamp_min(1)
+        parts["late"] = (error * late).sum() / late.sum().clamp_min(1)
+        share = torch.as_tensor(self.schedule.alpha_bar, dtype=torch.float32, device=error.device)[batch["time"]]
+        total = (error * (1.0 / share).clamp(max=self.config.weight)).mean()
+        if drawn is not None:
+            parts["guide"] = (drawn.float() - batch["clean"][batch["target"]]).square().mean()
+            total = total + self.config.guide * parts["guide"]
+        if self.config.labels:
+            total = total + self.config.labels * (parts["score"] + _APART * parts["apart"])
+        return total, parts
 
     @torch.no_grad()
     def picture(self, model: nn.Module) -> NDArray[np.uint8]:
-        """Patches, and below each what its latent makes of three draws of noise."""
+        """Patches, and below each what its latent makes of two draws of noise; with labels, also as grade 0 and 3."""
         assert isinstance(model, DiffusionAutoencoder)
+        network = self.config.network
         hu = self.patches.get(list(range(min(_SHOWN, len(self.patches)))))
-        clean = to_network(hu, self.network.size, self.network.spacing_mm)
-        z = model.encoder(clean)
+        clean = to_network(hu, network.size, network.spacing_mm)
+        own = model.encoder(clean)
+        latents = [own, own]
+        for score in (0.0, 3.0) if self.config.labels else ():
+            latents.append(torch.cat([torch.full_like(own[:, :1], score), own[:, 1:]], 1))
         rows = [clean]
-        for seed in range(3):
-            noise = torch.randn(clean[:1].shape, generator=torch.Generator().manual_seed(seed)).to(clean.device)
-            start = noise.expand_as(clean)
-            rows.append(dpm_decode(lambda x, t: model.denoiser(x, t, z), start, _SHOWN_STEPS, self.schedule))
+        for n, z in enumerate(latents):
+            seed = torch.Generator().manual_seed(min(n, 1))
+            start = torch.randn(clean[:1].shape, generator=seed).to(clean.device).expand_as(clean)
+            rows.append(dpm_decode(functools.partial(_noise, model.denoiser, z), start, _SHOWN_STEPS, self.schedule))
         grey = [((row[:, 0] + 1) * 127.5).clamp(0, 255).to(torch.uint8).cpu().numpy() for row in rows]
         return tile([list(row) for row in grey])
 
 
+def _noise(denoiser: nn.Module, z: Tensor, x: Tensor, time: Tensor) -> Tensor:
+    out: Tensor = denoiser(x, time, z)
+    return out
+
+
 def moved(hu: Tensor, rng: np.random.Generator) -> Tensor:
-    """Patches (B, 1, N, N) turned, shifted, stretched and seen somewhat brighter or darker; margins are repeated."""
+    """Patches (B, C, N, N) turned, shifted, stretched and seen somewhat brighter or darker; margins are repeated."""
     count, edge = len(hu), hu.shape[-1]
     angle = np.radians(rng.uniform(-_TURN_DEG, _TURN_DEG, count))
     size = np.exp(rng.uniform(-_STRETCH, _STRETCH, count))
@@ -192,7 +252,9 @@ def train_autoencoder(
         fill(config.patches, folder, workers, device, filled)
 
     def begin() -> tuple[DiffusionAutoencoder, AutoencoderTask]:
-        task = AutoencoderTask(Patches(folder, device), config.network, config.batch, config.seed)
+        task = AutoencoderTask(Patches(folder, device), config)
+        if config.labels and task.patches.before is None:
+            raise InputError("Training with labels needs patches before the fracture.", "Give the plan before: 1.")
         return DiffusionAutoencoder(config.network), task
 
     average = run(config, "patches", folder, filling, begin, out, device, limit_seconds, progress)
