@@ -117,6 +117,25 @@ def test_folder_becomes_blocks(folder: Path, tmp_path: Path) -> None:
         fill_from_folder(folder / "rawdata", tmp_path, BlockPlan(edge=48))
 
 
+def test_folder_becomes_patches_and_is_trained_on_without_labels(folder: Path, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from VertebralGradingLib.training import autoencoder
+    from VertebralGradingLib.training.patches import Patches
+
+    tiny = autoencoder.configured("tiny")
+    tiny = replace(tiny, loop=replace(tiny.loop, steps=2), batch=4)
+    autoencoder.train_autoencoder(tiny, tmp_path / "run", data=folder, patches=tmp_path / "patches")
+    store = Patches(tmp_path / "patches")
+    assert len(store) >= 9 and store.graded_loss.isnan().all() and store.before is None
+    middle = store.get(list(range(len(store))))[:, 0, 60:68, 60:68].mean()
+    assert middle > 50  # bone, where the vertebra of interest is
+    with pytest.raises(InputError, match="another plan"):
+        autoencoder.train_autoencoder(tiny, tmp_path / "other", patches=tmp_path / "patches")
+    with pytest.raises(InputError, match="preset"):
+        autoencoder.configured("tiny", preset="none")
+
+
 def test_command_prints_the_table() -> None:
     from typer.testing import CliRunner
 

@@ -92,20 +92,22 @@ def train_dae(
     config: Annotated[
         str, typer.Option("--config", help="paper128, default (accelerator), small (two cores), tiny, or a JSON file.")
     ] = "small",
+    phantom: Annotated[str, typer.Option("--phantom", help="Preset of the phantoms: uniform, hard.")] = "uniform",
+    data: Annotated[Path | None, typer.Option("--data", help="VerSe-style folder of CTs to train on instead.")] = None,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda.")] = "cpu",
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that render phantoms.")] = 1,
     minutes: Annotated[float | None, typer.Option("--minutes", help="Stop training after so long.")] = None,
     patches: Annotated[Path | None, typer.Option("--patches", help="Folder of rendered patches, to share.")] = None,
 ) -> None:
-    """Train the diffusion autoencoder, without labels; weights are left in OUT/average.safetensors."""
+    """Train the diffusion autoencoder; weights are left in OUT/average.safetensors."""
     try:
         from VertebralGradingLib.training import autoencoder
     except ModuleNotFoundError as error:
         raise MethodError("Training needs torch.", _NEEDS) from error
     limit = None if minutes is None else 60.0 * minutes
     with _training(out) as progress:
-        chosen = autoencoder.configured(config)
-        autoencoder.train_autoencoder(chosen, out, device, workers, limit, patches, progress)
+        chosen = autoencoder.configured(config, preset=phantom)
+        autoencoder.train_autoencoder(chosen, out, device, workers, limit, patches, data, progress)
 
 
 @contextlib.contextmanager

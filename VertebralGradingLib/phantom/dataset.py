@@ -126,9 +126,9 @@ class PhantomDataset:
         image, mask = seen["image"].clone(), seen["mask"].clone()
         broken = [k for k, (n, level) in enumerate(chosen) if level in self.pool[n].spine.fractured()]
         if broken:
-            some, own, where = ([values[k] for k in broken] for values in (chosen, seeds, poses))
-            before = [healed(self.pool[n].spine, (level,)) for n, level in some]
-            image[broken], bodies = self.scanned(before, some, own, where)
+            before = [healed(self.pool[n].spine, (level,)) for n, level in (chosen[k] for k in broken)]
+            some = [chosen[k] for k in broken], [seeds[k] for k in broken], [poses[k] for k in broken]
+            image[broken], bodies = self.scanned(before, *some)
             labels = seen["label"][broken].reshape(-1, *[1] * (bodies.dim() - 1))
             mask[broken] = (bodies == labels).to(mask.dtype)
         return image, mask

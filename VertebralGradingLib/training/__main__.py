@@ -33,8 +33,10 @@ def main() -> None:
     limit = None if args.minutes is None else 60.0 * args.minutes
     try:
         if args.system == "dae":
-            layout = autoencoder.configured(args.config)
-            autoencoder.train_autoencoder(layout, args.out, args.device, args.workers, limit, args.blocks, progress)
+            layout = autoencoder.configured(args.config, preset=args.phantom)
+            autoencoder.train_autoencoder(
+                layout, args.out, args.device, args.workers, limit, args.blocks, args.data, progress
+            )
             return
         config = segmentation.configured(args.config, args.phantom)
         segmentation.train_segmentation(

@@ -22,11 +22,14 @@ from VertebralGradingLib.genant import score_of_loss
 from VertebralGradingLib.png import tile
 from VertebralGradingLib.resources import resource
 from VertebralGradingLib.training.checkpoints import write_tensors
+from VertebralGradingLib.training.folders import patches_from_folder
 from VertebralGradingLib.training.loop import LoopConfig
 from VertebralGradingLib.training.patches import Patches, PatchPlan, fill
 from VertebralGradingLib.training.runs import Filled, Told, run
 
 CONFIGS = ("paper128", "default", "small", "tiny")
+MIMICS = {"uniform": 1.0, "hard": 3.0}
+"""How many mimics phantoms of a preset have, by those of "uniform"."""
 _FOLDER = "configurations/diffusion-autoencoder"
 _SHOWN = 8
 _SHOWN_STEPS = 12
@@ -69,16 +72,19 @@ class AutoencoderTraining:
         return {**asdict(self), "network": self.network.to_dict()}
 
 
-def configured(name: str, spines: int | None = None) -> AutoencoderTraining:
+def configured(name: str, spines: int | None = None, preset: str = "uniform") -> AutoencoderTraining:
     """A configuration by name, or by the path of a JSON file.
 
     Args:
         name: one of :data:`CONFIGS`, or a file of the same form.
         spines: of each shard, instead of the configuration's own.
+        preset: "uniform", or "hard" for three times as many mimics.
 
     Raises:
-        InputError: there is none, or it does not fit this program.
+        InputError: there is none, or it does not fit this program, or there is no such preset.
     """
+    if preset not in MIMICS:
+        raise InputError(f"There is no preset {preset!r}.", f"Choose one of: {', '.join(MIMICS)}.")
     path = resource(f"{_FOLDER}/{name}.json") if name in CONFIGS else Path(name)
     if not path.is_file():
         raise InputError(f"There is no configuration {path.name!r}.", f"Choose one of: {', '.join(CONFIGS)}.")
@@ -100,7 +106,8 @@ def configured(name: str, spines: int | None = None) -> AutoencoderTraining:
             DiffusionAutoencoder(config.network)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"The configuration {path.name!r} cannot be used.", "Compare it with a given one.") from error
-    return config if spines is None else replace(config, patches=replace(config.patches, spines=spines))
+    plan = replace(config.patches, mimics=MIMICS[preset] * config.patches.mimics)
+    return replace(config, patches=plan if spines is None else replace(plan, spines=spines))
 
 
 @dataclass(eq=False)
@@ -225,6 +232,7 @@ def train_autoencoder(
     workers: int = 1,
     limit_seconds: float | None = None,
     patches: str | Path | None = None,
+    data: str | Path | None = None,
     progress: Told | None = None,
 ) -> DiffusionAutoencoder:
     """Render the patches that are missing, train, and leave averaged weights in ``out``.
@@ -239,6 +247,7 @@ def train_autoencoder(
         workers: processes that render, on the CPU.
         limit_seconds: of training in this call.
         patches: folder of the patches; ``out/patches`` by default.
+        data: VerSe-style folder of CTs with centroids, unlabelled, that are trained on instead of phantoms.
         progress: called with (what is done, done, total, row of the curve).
 
     Raises:
@@ -249,7 +258,10 @@ def train_autoencoder(
     folder = Path(patches) if patches is not None else Path(out) / "patches"
 
     def filling(filled: Filled) -> None:
-        fill(config.patches, folder, workers, device, filled)
+        if data is None:
+            fill(config.patches, folder, workers, device, filled)
+        else:
+            patches_from_folder(data, folder, config.patches, filled)
 
     def begin() -> tuple[DiffusionAutoencoder, AutoencoderTask]:
         task = AutoencoderTask(Patches(folder, device), config)

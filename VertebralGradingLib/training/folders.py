@@ -1,4 +1,4 @@
-"""Blocks from real CTs with masks: VerSe-style folders."""
+"""Blocks and patches from real CTs: VerSe-style folders."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from VertebralGradingLib.errors import InputError, MaskError
 from VertebralGradingLib.phantom.folders import VerseCase, read_folder
-from VertebralGradingLib.reformation import rigid_grid
+from VertebralGradingLib.reformation import PATCH_SIZE, rigid_grid
 from VertebralGradingLib.sampling import sample
 from VertebralGradingLib.segmentation import find_body, mask_label
 from VertebralGradingLib.segmentation.labels import VertebraLabels, interpret
 from VertebralGradingLib.spine import Spine, Vertebra, build_spine
 from VertebralGradingLib.training.blocks import CLASSES, BlockPlan
+from VertebralGradingLib.training.patches import PatchPlan
 from VertebralGradingLib.training.shards import claim, shard_path, write_shard
 from VertebralGradingLib.volume import Volume
 
@@ -25,7 +26,9 @@ _VERSION = 1
 """Of how blocks are cut."""
 _CLICK_SD_MM = 2.0
 _REPEATS = 3
-"""Blocks of each vertebra, each from another place."""
+"""Blocks and patches of each vertebra, each from another place."""
+_PARASAGITTAL_MM = 5.0
+"""How far patches lie beside the middle (sheet 1, section 2)."""
 
 
 def fill_from_folder(
@@ -49,6 +52,48 @@ def fill_from_folder(
             _write_case(case, number, folder, plan)
         if progress is not None:
             progress(number + 1, len(cases))
+
+
+def patches_from_folder(
+    data: str | Path, folder: Path, plan: PatchPlan, progress: Callable[[int, int], None] | None = None
+) -> None:
+    """Cut sagittal patches out of every case that has CT and centroids and belongs to no test split; a shard for each.
+
+    They are unlabelled: grades that the folder may have are not read, and ``graded_loss`` is NaN. Shards that are there
+    already stay.
+
+    Raises:
+        InputError: no case can be used, or the folder holds patches of something else.
+    """
+    cases = [case for case in read_folder(data) if case.ct and case.centroids and case.split != "test"]
+    if not cases:
+        raise InputError("The data folder has no case with CT and centroids.", "Check the folder.")
+    claim(folder, {"kind": "patches", "version": _VERSION, "source": digest(cases), "seed": plan.seed})
+    for number, case in enumerate(cases):
+        if not shard_path(folder, number).exists():
+            _write_patches(case, number, folder, plan)
+        if progress is not None:
+            progress(number + 1, len(cases))
+
+
+def _write_patches(case: VerseCase, number: int, folder: Path, plan: PatchPlan) -> None:
+    ct, spine = case.load_ct(), build_spine(case.load_points())
+    images: list[NDArray[np.int16]] = []
+    positions: list[float] = []
+    for vertebra in spine.vertebrae:
+        if not vertebra.gradable_level or not bool(ct.contains(vertebra.center)):
+            continue
+        rng = np.random.default_rng([plan.seed, number, len(positions)])
+        axes = spine.axes(vertebra)
+        for _ in range(_REPEATS):
+            aside = axes[:, 0] * rng.uniform(-_PARASAGITTAL_MM, _PARASAGITTAL_MM)
+            grid = rigid_grid(vertebra.center + aside, axes, (PATCH_SIZE, PATCH_SIZE, 1), 1.0)
+            images.append(sample(ct, grid.points())[..., 0].round().clip(-1024, 3071).astype(np.int16))
+            positions.append(vertebra.axis_position)
+    if images:
+        unknown = torch.full((len(images),), torch.nan)
+        tensors = {"image": torch.from_numpy(np.stack(images)), "graded_loss": unknown}
+        write_shard(folder, number, {**tensors, "position": torch.tensor(positions, dtype=torch.float32)})
 
 
 def digest(cases: Sequence[VerseCase]) -> str:
