@@ -43,9 +43,11 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/findings.py
   VertebralGradingLib/genant.py
   VertebralGradingLib/healthivert/__init__.py
+  VertebralGradingLib/healthivert/attention.py
   VertebralGradingLib/healthivert/gap.py
   VertebralGradingLib/healthivert/method.py
   VertebralGradingLib/healthivert/neighbours.py
+  VertebralGradingLib/healthivert/network.py
   VertebralGradingLib/healthivert/rhlv.py
   VertebralGradingLib/height_rows.py
   VertebralGradingLib/image_io.py

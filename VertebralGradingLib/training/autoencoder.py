@@ -35,7 +35,7 @@ _SHOWN = 8
 _SHOWN_STEPS = 12
 _TURN_DEG, _SHIFT_MM, _STRETCH, _NOISE = 10.0, 4.0, 0.05, 0.015
 """Of the changes (sheet 1, section 2)."""
-_APART = 0.3
+_APART = 0.1
 """Weight of the rest of the latent staying the same, by that of the score."""
 
 
