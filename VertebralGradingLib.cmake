@@ -167,6 +167,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/study.py
   VertebralGradingLib/training/__init__.py
   VertebralGradingLib/training/__main__.py
+  VertebralGradingLib/training/adversary.py
   VertebralGradingLib/training/augment.py
   VertebralGradingLib/training/autoencoder.py
   VertebralGradingLib/training/average.py

@@ -102,9 +102,24 @@ def closed(original: NDArray[T], drawn: NDArray[T], gap: Gap, height: int) -> ND
     Raises:
         ValueError: another height.
     """
+    inside, outer, inner = closing(gap, height, len(original))
+    out = original[outer]
+    out[inside] = drawn[inner[inside]]
+    return out
+
+
+def closing(gap: Gap, height: int, rows: int) -> tuple[NDArray[np.bool_], NDArray[np.intp], NDArray[np.intp]]:
+    """Which rows :func:`closed` takes from where.
+
+    Returns:
+        (rows,) whether a row is the band's; (rows,) the original's row that stands there where it is not; (rows,) the
+        drawn slice's row where it is (0 elsewhere).
+
+    Raises:
+        ValueError: another height.
+    """
     if not 1 <= height <= gap.rows:
         raise ValueError(f"height must be 1 to {gap.rows}")
-    rows = len(original)
     start = gap.top + band_start(gap, height)
     added = height - gap.height
     up = added // 2
@@ -112,10 +127,8 @@ def closed(original: NDArray[T], drawn: NDArray[T], gap: Gap, height: int) -> ND
     at = np.arange(rows)
     above = np.clip(at + up, 0, gap.first - 1) if gap.first else np.zeros(rows, dtype=int)
     below = np.clip(at - (added - up), min(gap.last + 1, rows - 1), rows - 1)
-    out = original[np.where(at < first, above, below)]
     inside = (at >= first) & (at < first + height)
-    out[inside] = drawn[start : start + height][at[inside] - first]
-    return out
+    return inside, np.where(at < first, above, below), np.where(inside, start + at - first, 0)
 
 
 def band_start(gap: Gap, height: int) -> int:
