@@ -48,6 +48,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/healthivert/method.py
   VertebralGradingLib/healthivert/neighbours.py
   VertebralGradingLib/healthivert/network.py
+  VertebralGradingLib/healthivert/preparation.py
   VertebralGradingLib/healthivert/rhlv.py
   VertebralGradingLib/height_rows.py
   VertebralGradingLib/image_io.py
@@ -175,12 +176,14 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/training/checkpoints.py
   VertebralGradingLib/training/finetune.py
   VertebralGradingLib/training/folders.py
+  VertebralGradingLib/training/healthivert.py
   VertebralGradingLib/training/latent.py
   VertebralGradingLib/training/loop.py
   VertebralGradingLib/training/patches.py
   VertebralGradingLib/training/runs.py
   VertebralGradingLib/training/segmentation.py
   VertebralGradingLib/training/shards.py
+  VertebralGradingLib/training/slices.py
   VertebralGradingLib/volume.py
   )
 set(VertebralGradingLib_RESOURCES
@@ -189,6 +192,10 @@ set(VertebralGradingLib_RESOURCES
   Resources/configurations/diffusion-autoencoder/paper128.json
   Resources/configurations/diffusion-autoencoder/small.json
   Resources/configurations/diffusion-autoencoder/tiny.json
+  Resources/configurations/healthivert/default.json
+  Resources/configurations/healthivert/paper256.json
+  Resources/configurations/healthivert/small.json
+  Resources/configurations/healthivert/tiny.json
   Resources/models/body-segmentation/card.json
   Resources/models/body-segmentation/network.safetensors
   Resources/norms/SOURCES.md

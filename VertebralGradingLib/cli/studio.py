@@ -110,6 +110,29 @@ def train_dae(
         autoencoder.train_autoencoder(chosen, out, device, workers, limit, patches, data, progress)
 
 
+@train.command("healthivert")
+def train_healthivert(
+    out: Annotated[Path, typer.Option("--out", help="Folder of the run; an unfinished one is gone on with.")],
+    config: Annotated[
+        str, typer.Option("--config", help="paper256, default (accelerator), small (two cores), tiny, or a JSON file.")
+    ] = "small",
+    view: Annotated[str, typer.Option("--view", help="sagittal, coronal.")] = "sagittal",
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda.")] = "cpu",
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that render phantoms.")] = 1,
+    minutes: Annotated[float | None, typer.Option("--minutes", help="Stop training after so long.")] = None,
+    slices: Annotated[Path | None, typer.Option("--slices", help="Folder of rendered slices, to share.")] = None,
+) -> None:
+    """Train the generators of HealthiVert-GAN for one view; weights are left in OUT/generator.safetensors."""
+    try:
+        from VertebralGradingLib.training import healthivert
+    except ModuleNotFoundError as error:
+        raise MethodError("Training needs torch.", _NEEDS) from error
+    limit = None if minutes is None else 60.0 * minutes
+    with _training(out) as progress:
+        chosen = healthivert.configured(config, view)
+        healthivert.train_healthivert(chosen, out, device, workers, limit, slices, progress)
+
+
 @contextlib.contextmanager
 def _following(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar."""

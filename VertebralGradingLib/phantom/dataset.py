@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from VertebralGradingLib.anatomy import axis_position
+from VertebralGradingLib.errors import InputError
 from VertebralGradingLib.genant import grade_of_loss
 from VertebralGradingLib.phantom.columns import index
 from VertebralGradingLib.phantom.field import Field, Prepared, prepare
 from VertebralGradingLib.phantom.imaging import Scanner, draw_scanner
 from VertebralGradingLib.phantom.parameters import TRUNK, SpineParameters, healed
-from VertebralGradingLib.phantom.patches import Pose, body_middle, pose, scan
+from VertebralGradingLib.phantom.patches import Pose, beside, body_middle, pose, scan
 from VertebralGradingLib.phantom.pool import PoolSpine
 from VertebralGradingLib.phantom.subjects import READER_SD
 from VertebralGradingLib.reformation import PATCH_SIZE, VOI_SIGMA_MM
@@ -38,6 +39,9 @@ class DatasetOptions:
         appearance: spread of look and scanner, 0 for one fixed look (for ablations).
         jitter: spread of clicks, tilts and cuts, 0 for the exact pose.
         thick: share of scans with slices of 2 to 5 mm.
+        view: "sagittal", or "coronal" for patches whose columns run to the left.
+        aside: how far patches may lie beside the body's middle, by half of the body; 0 for wherever was clicked.
+        grades: of vertebrae that are drawn.
     """
 
     shape: tuple[int, int, int] = (PATCH_SIZE, PATCH_SIZE, 1)
@@ -48,6 +52,9 @@ class DatasetOptions:
     appearance: float = 1.0
     jitter: float = 1.0
     thick: float = 0.35
+    view: str = "sagittal"
+    aside: float = 0.0
+    grades: tuple[int, ...] = (0, 1, 2, 3)
 
 
 class PhantomDataset:
@@ -59,7 +66,7 @@ class PhantomDataset:
     image's shape), ``label`` (B,) the VerSe label of the body of interest, ``grade`` (B,), ``loss`` (B, 3) anterior,
     middle, posterior, ``graded_loss`` (B,), ``position`` (B,) on the axis of levels, ``mimic`` (B,) whether it has one,
     ``up`` (B, 3) the body's own axis in rows, columns, depth, and with ``healed`` the ``healed`` image and its
-    ``healed_mask``.
+    ``healed_mask``; with ``aside`` also ``aside`` (B,), how far it lies beside the middle, -1 to 1 by half of the body.
 
     Args:
         pool: spines with truth (:func:`pool.draw_pool`).
@@ -92,10 +99,18 @@ class PhantomDataset:
 
     def batch(self, number: int) -> dict[str, Tensor]:
         """One batch."""
+        return self.render(*self.draw(number))
+
+    def draw(self, number: int) -> tuple[list[tuple[int, str]], list[int]]:
+        """Items (number in the pool, level) and seeds of one batch, for :meth:`render`."""
         rng = np.random.default_rng([self.seed, number, 71])
         chosen = [self.items[k] for k in self._choose(rng)]
-        seeds = [int(s) for s in rng.integers(1 << 31, size=len(chosen))]
-        return self.render(chosen, seeds)
+        return chosen, [int(s) for s in rng.integers(1 << 31, size=len(chosen))]
+
+    def labels(self, n: int) -> dict[int, str]:
+        """VerSe label -> level of a spine of the pool."""
+        one = self._ready(n)
+        return {int(label): level for label, level in zip(one.labels, one.spine.levels, strict=True)}
 
     def render(self, chosen: Sequence[tuple[int, str]], seeds: Sequence[int]) -> dict[str, Tensor]:
         """Render given items (number in the pool, level), each with its own seed for look, scanner and pose."""
@@ -114,6 +129,8 @@ class PhantomDataset:
         out |= {name: _channel(maps[key]) for name, key in names.items()}
         out["mask"] = _channel((maps["body"] == labels[:, None, None, None]).to(torch.uint8))
         out["voi"] = voi(o.shape).to(image.device).expand(len(chosen), *out["image"].shape[1:])
+        if o.aside:
+            out["aside"] = torch.tensor([self._aside(s) for s in seeds])
         out["up"] = torch.stack([_up(one, level, p) for one, (_, level), p in zip(ready, chosen, poses, strict=True)])
         if o.healed:
             out["healed"], out["healed_mask"] = self._healed(out, chosen, seeds, poses)
@@ -144,8 +161,17 @@ class PhantomDataset:
         for (n, level), s in zip(chosen, seeds, strict=True):
             one, o = self._restyled(n, s), self.options
             frame = one.frames[one.spine.levels.index(level)]
-            out.append(pose(one.spine, frame, level, s, o.jitter, o.shape, self._middle(n, level)))
+            where = pose(one.spine, frame, level, s, o.jitter, o.shape, self._middle(n, level))
+            if o.aside or o.view != "sagittal":
+                half = one.spine.view.half_width if o.view == "sagittal" else one.spine.view.half_depth
+                offset = self._aside(s) * float(half[one.spine.levels.index(level)])
+                where = beside(where, frame, self._middle(n, level), offset, o.view)
+            out.append(where)
         return out
+
+    def _aside(self, seed: int) -> float:
+        """How far beside the middle; near the middle more often."""
+        return self.options.aside * float(np.random.default_rng([seed, 75]).triangular(-1.0, 0.0, 1.0))
 
     def scanned(
         self,
@@ -175,17 +201,23 @@ class PhantomDataset:
         return Field(ready, self.device, windows=(first, WINDOW))
 
     def _choose(self, rng: np.random.Generator) -> list[int]:
+        groups = [self.by_grade[grade] for grade in self.options.grades if len(self.by_grade[grade])]
+        if not groups:
+            raise InputError("The pool has no vertebra of these grades.", "Draw more spines.")
         if not self.options.balanced:
-            return [int(k) for k in rng.integers(len(self.items), size=self.options.batch)]
-        groups = [group for group in self.by_grade if len(group)]
+            every = np.sort(np.concatenate(groups))
+            return [int(every[k]) for k in rng.integers(len(every), size=self.options.batch)]
         return [int(rng.choice(groups[int(rng.integers(len(groups)))])) for _ in range(self.options.batch)]
 
     def _restyled(self, n: int, seed: int) -> Prepared:
         """A pool spine in place, with a new look; its geometry is computed once."""
+        ready = self._ready(n)
+        return replace(ready, spine=self._styled(ready.spine, seed))
+
+    def _ready(self, n: int) -> Prepared:
         if n not in self._prepared:
             self._prepared[n] = prepare(self.pool[n].spine)
-        ready = self._prepared[n]
-        return replace(ready, spine=self._styled(ready.spine, seed))
+        return self._prepared[n]
 
     def _styled(self, spine: SpineParameters, seed: int) -> SpineParameters:
         other = self.pool[int(np.random.default_rng([seed, 72]).integers(len(self.pool)))].spine

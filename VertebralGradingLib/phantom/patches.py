@@ -83,6 +83,29 @@ def pose(
     return Pose(rigid_grid(center, axes, shape, 1.0), (cut[0], cut[1], cut[2], cut[3]))
 
 
+def beside(
+    p: Pose, frame: NDArray[np.float64], middle: NDArray[np.float64], offset_mm: float, view: str = "sagittal"
+) -> Pose:
+    """The same patch at a given distance beside the body's middle, or turned to a coronal one.
+
+    Args:
+        p: of :func:`pose`.
+        frame: of the body, as there.
+        middle: (3,) of the body in own coordinates.
+        offset_mm: to the right of the body's middle, in front of it in a coronal patch.
+        view: "sagittal", columns running posteriorly, or "coronal", running to the left.
+    """
+    affine = p.grid.affine
+    assert affine is not None  # poses are rigid
+    up, anterior, right = (-affine[:3, k] for k in range(3))
+    center = affine @ np.array([*((n - 1) / 2 for n in p.grid.shape), 1.0])
+    exact = frame[:3, :3] @ middle + frame[:3, 3]
+    across = right if view == "sagittal" else anterior
+    moved = center[:3] + (offset_mm - (center[:3] - exact) @ across) * across
+    axes = np.column_stack([right, anterior, up] if view == "sagittal" else [-anterior, right, up])
+    return Pose(rigid_grid(moved, axes, p.grid.shape, 1.0), p.cut)
+
+
 def scan(
     field: Field, poses: list[Pose], scanners: list[Scanner], labels: bool = True
 ) -> tuple[Tensor, dict[str, Tensor]]:

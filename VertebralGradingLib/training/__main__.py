@@ -9,21 +9,22 @@ import argparse
 import sys
 
 from VertebralGradingLib.errors import VertebralGradingError
-from VertebralGradingLib.training import autoencoder, segmentation
+from VertebralGradingLib.training import autoencoder, healthivert, segmentation
 
 
 def main() -> None:
     """Train; prints a line for each row of the curve."""
     parser = argparse.ArgumentParser(prog="python -m VertebralGradingLib.training")
-    parser.add_argument("system", choices=["segmentation", "dae"])
+    parser.add_argument("system", choices=["segmentation", "dae", "healthivert"])
     parser.add_argument("--config", default="default")
     parser.add_argument("--phantom", default="uniform")
+    parser.add_argument("--view", default="sagittal", help="of healthivert: sagittal, coronal")
     parser.add_argument("--data")
     parser.add_argument("--out", required=True)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--minutes", type=float)
-    parser.add_argument("--blocks", "--patches", help="folder of rendered samples")
+    parser.add_argument("--blocks", "--patches", "--slices", help="folder of rendered samples")
     args = parser.parse_args()
 
     def progress(what: str, done: int, total: int, row: dict[str, float]) -> None:
@@ -37,6 +38,10 @@ def main() -> None:
             autoencoder.train_autoencoder(
                 layout, args.out, args.device, args.workers, limit, args.blocks, args.data, progress
             )
+            return
+        if args.system == "healthivert":
+            chosen = healthivert.configured(args.config, args.view)
+            healthivert.train_healthivert(chosen, args.out, args.device, args.workers, limit, args.blocks, progress)
             return
         config = segmentation.configured(args.config, args.phantom)
         segmentation.train_segmentation(

@@ -31,6 +31,7 @@ class LoopConfig:
         learning_rate: at its highest.
         warmup: steps of a linear rise at the start.
         weight_decay: of AdamW.
+        momentum: first beta of AdamW.
         decay: of the moving average.
         clip: largest norm of the gradient.
         log_every: steps between rows of the curve.
@@ -43,6 +44,7 @@ class LoopConfig:
     learning_rate: float = 1e-3
     warmup: int = 100
     weight_decay: float = 1e-2
+    momentum: float = 0.9
     decay: float = 0.995
     clip: float = 1.0
     log_every: int = 20
@@ -104,7 +106,9 @@ def fit(
     out, started = Path(out), time.perf_counter()
     description = {**vars(config), **(description or {})}
     model.to(device, memory_format=task.memory_format)  # type: ignore[call-overload]
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), config.learning_rate, (config.momentum, 0.999), weight_decay=config.weight_decay
+    )
     average = Average(model, config.decay)
     state = checkpoints.load(out, model, average.model, optimizer, description)
     before, saved, sums, counted = state.seconds, started, dict[str, float](), 0

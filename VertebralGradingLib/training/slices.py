@@ -1,0 +1,128 @@
+"""Slices through phantom vertebrae of grade 0 and 1, with their bodies and their sound neighbours, in shards."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from VertebralGradingLib.errors import InputError
+from VertebralGradingLib.phantom.dataset import DatasetOptions, PhantomDataset
+from VertebralGradingLib.phantom.pool import PoolSpine, draw_pool
+from VertebralGradingLib.reformation import PATCH_SIZE
+from VertebralGradingLib.training.shards import fill_shards, read_shards
+
+_VERSION = 1
+"""Of how shards are made of a plan."""
+_BATCH = 20
+_SOUND_LOSS = 0.25
+"""Neighbours that lost less are sound: grade 0 and 1, as in the source."""
+_CENTRAL = 0.8
+"""Share of a vertebra's width that slices are taken from (sheet 2, section 3)."""
+_LEAST_PIXELS = 50
+VIEWS = ("sagittal", "coronal")
+
+
+@dataclass(frozen=True)
+class SlicePlan:
+    """What a set of slices holds.
+
+    Attributes:
+        seed: fixes everything.
+        view: one of :data:`VIEWS`.
+        shards: files.
+        spines: of each shard.
+        slices: of each shard, at most; those that hardly show the body are left out.
+    """
+
+    seed: int = 0
+    view: str = "sagittal"
+    shards: int = 16
+    spines: int = 20
+    slices: int = 400
+
+
+def fill(
+    plan: SlicePlan,
+    folder: str | Path,
+    workers: int = 1,
+    device: str = "cpu",
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Render the shards that are missing (:func:`shards.fill_shards`).
+
+    Raises:
+        InputError: an unknown view, or the folder holds something else.
+    """
+    if plan.view not in VIEWS:
+        raise InputError(f"There is no view {plan.view!r}.", f"Choose one of: {', '.join(VIEWS)}.")
+    draw, render = functools.partial(draw_spines, plan), functools.partial(render_shard, plan)
+    fill_shards(Path(folder), {"kind": "slices", "version": _VERSION, **asdict(plan)}, plan.shards, draw, render,
+                workers, device, progress)  # fmt: skip
+
+
+def draw_spines(plan: SlicePlan, number: int) -> list[PoolSpine]:
+    """The spines of one shard."""
+    return draw_pool(plan.spines, _seed(plan, number))
+
+
+def render_shard(plan: SlicePlan, number: int, pool: list[PoolSpine], device: str) -> dict[str, Tensor]:
+    """The slices of one shard.
+
+    ``image`` (N, 128, 128) int16 HU, ``body`` and ``neighbours`` uint8 of the same shape, ``place`` (N,) how far beside
+    the middle, 0 to 1 by half of the vertebra.
+    """
+    shape = (PATCH_SIZE, PATCH_SIZE, 1)
+    options = DatasetOptions(shape, _BATCH, balanced=False, view=plan.view, aside=_CENTRAL, grades=(0, 1))
+    data = PhantomDataset(pool, _seed(plan, number), options, device)
+    parts: list[dict[str, Tensor]] = []
+    for batch in range(-(-plan.slices // _BATCH)):
+        chosen, seeds = data.draw(batch)
+        made = data.render(chosen, seeds)
+        sound = torch.zeros_like(made["bodies"], dtype=torch.bool)
+        for k, (n, _) in enumerate(chosen):
+            numbers = [label for label, level in data.labels(n).items() if pool[n].graded_loss(level) < _SOUND_LOSS]
+            sound[k] = torch.isin(made["bodies"][k], torch.tensor(numbers, device=made["bodies"].device))
+        body = made["mask"][:, 0] > 0
+        keep = body.sum((1, 2)) >= _LEAST_PIXELS
+        part = {
+            "image": made["image"][:, 0].round().clamp(-1024, 3071).to(torch.int16),
+            "body": body.to(torch.uint8),
+            "neighbours": (sound[:, 0] & ~body).to(torch.uint8),
+            "place": made["aside"].abs().float(),
+        }
+        parts.append({name: value[keep].cpu() for name, value in part.items()})
+    return {name: torch.cat([part[name] for part in parts])[: plan.slices] for name in parts[0]}
+
+
+class Slices:
+    """Slices in memory.
+
+    Args:
+        folder: filled by :func:`fill`.
+        device: where they are kept.
+
+    Raises:
+        InputError: the folder holds none, or one cannot be read.
+    """
+
+    def __init__(self, folder: str | Path, device: str = "cpu") -> None:
+        self.content = read_shards(Path(folder), device)
+
+    def __len__(self) -> int:
+        """Number of slices."""
+        return len(self.content["image"])
+
+    def get(self, chosen: Sequence[int]) -> dict[str, Tensor]:
+        """Some of them, as stored."""
+        return {name: value[torch.as_tensor(chosen, device=value.device)] for name, value in self.content.items()}
+
+
+def _seed(plan: SlicePlan, number: int) -> int:
+    view = VIEWS.index(plan.view)
+    return int(np.random.SeedSequence([plan.seed, number, 4, view]).generate_state(1)[0])
