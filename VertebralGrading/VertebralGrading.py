@@ -32,13 +32,8 @@ if TYPE_CHECKING:
     from VertebralGradingLib.scene.results import StudyResults
 
 LOWEST = ["as named", "L6", "L5", "L4", "L3", "L2", "L1", "T13", *(f"T{number}" for number in range(12, 0, -1))]
-METHODS = [
-    "morphometry",
-    "morphometry, height loss",
-    "morphometry, diffusion autoencoder",
-    "all",
-]
-"""Choices for the level of the most caudal point; the library is not imported for them when Slicer starts."""
+METHODS = ["morphometry", "morphometry, height loss", "morphometry, diffusion autoencoder", "all"]
+"""Levels of the most caudal point; the library is not imported for choices when Slicer starts."""
 
 
 def ensureLibrary() -> None:
@@ -322,7 +317,7 @@ class VertebralGradingLogic(ScriptedLoadableModuleLogic):
             centroids_path=str(centroidsPath),
             mask_path=None,
             out_dir=str(outputFolder),
-            bodies_by="classical",  # torch is never loaded into Slicer's own process
+            bodies_by="classical",  # no torch in Slicer itself
         )
         logging.info("VertebralGrading: findings for %d vertebrae", len(report.findings))
         return report

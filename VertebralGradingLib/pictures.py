@@ -18,6 +18,8 @@ from VertebralGradingLib.volume import AIR_HU, Volume
 
 BONE_WINDOW = (-160.0, 640.0)
 """HU shown black and white."""
+_DIFFERENCE_HU = 300.0
+"""Full colour of a difference."""
 BEYOND_MM = 40.0
 """Shown above the highest and below the lowest centroid."""
 IN_FRONT_MM = 50.0
@@ -95,6 +97,13 @@ def to_gray(image: NDArray[Any], window: tuple[float, float] = BONE_WINDOW) -> N
     low, high = window
     scaled = (np.nan_to_num(np.asarray(image, dtype=np.float32), nan=low) - low) / (high - low)
     return np.rint(255.0 * np.clip(scaled, 0.0, 1.0)).astype(np.uint8)
+
+
+def difference_rgb(change: NDArray[Any]) -> NDArray[np.uint8]:
+    """(H, W) HU -> (H, W, 3): white where nothing changed, red where brighter, blue where darker."""
+    share = np.clip(np.asarray(change, dtype=float) / _DIFFERENCE_HU, -1.0, 1.0)
+    rgb = np.stack([1.0 - np.clip(-share, 0, 1), 1.0 - np.abs(share), 1.0 - np.clip(share, 0, 1)], -1)
+    return np.asarray((255.0 * rgb).astype(np.uint8))
 
 
 def label_picture(labels: NDArray[Any]) -> NDArray[np.uint8]:

@@ -35,8 +35,9 @@ from VertebralGradingLib.methods import METHODS, REQUIRES, load  # noqa: E402
 from VertebralGradingLib.models import places  # noqa: E402
 from VertebralGradingLib.models.cards import Card  # noqa: E402
 from VertebralGradingLib.models.weights import describe_file, read_arrays  # noqa: E402
+from VertebralGradingLib.pictures import difference_rgb  # noqa: E402
 from VertebralGradingLib.points import write_markups  # noqa: E402
-from VertebralGradingLib.report.drawn import Drawn, difference_rgb, figures  # noqa: E402
+from VertebralGradingLib.report.drawn import Drawn, figures  # noqa: E402
 from VertebralGradingLib.spine import build_spine  # noqa: E402
 from VertebralGradingLib.training import autoencoder  # noqa: E402
 from VertebralGradingLib.training.patches import Patches  # noqa: E402
@@ -169,6 +170,49 @@ def test_latent_of_the_other_state_gets_this_state_s_score(labelled: Path) -> No
     assert torch.allclose(given[other, 0], batch["score"][batch["target"]][other])
     assert torch.allclose(given[~other, 0], z[batch["source"]][~other, 0])
     assert torch.allclose(given[:, 1:], z[batch["source"]][:, 1:])
+
+
+def test_vertebra_of_interest_may_count_more(labelled: Path) -> None:
+    patches = Patches(labelled / "patches")
+    plain = autoencoder.AutoencoderTask(patches, LABELLED)
+    focused = autoencoder.AutoencoderTask(patches, replace(LABELLED, focus=6.0))
+    assert (plain.share == 1.0).all()
+    assert float(focused.share.mean()) == pytest.approx(1.0)
+    middle, corner = focused.share[0, 0, 16, 16], focused.share[0, 0, 0, 0]
+    assert float(middle / corner) > 5.0
+
+
+def test_change_is_that_between_the_states(labelled: Path) -> None:
+    """A guide that draws the score as one grey in a box: its change is compared with the true one."""
+    task = autoencoder.AutoencoderTask(Patches(labelled / "patches"), replace(LABELLED, change=1.0))
+    model, batch = DiffusionAutoencoder(LABELLED.network), task.batch(2)
+
+    class Box(torch.nn.Module):
+        def forward(self, z: torch.Tensor) -> torch.Tensor:
+            out = torch.zeros(len(z), 1, 32, 32)
+            out[:, :, 12:20, 12:20] = z[:, :1, None, None]
+            return out
+
+    model.denoiser.guide = Box()
+    own, before = batch["clean"].chunk(2)
+    drawn = torch.zeros_like(own)
+    drawn[:, :, 12:20, 12:20] = batch["score"][: len(own), None, None, None]
+    wanted = float((drawn - (own - before)).square().mean())
+    total, parts = task.loss(model, batch)
+    assert float(parts["change"].detach()) == pytest.approx(wanted, rel=1e-4)
+    less, _ = autoencoder.AutoencoderTask(task.patches, LABELLED).loss(model, batch)
+    assert float((total - less).detach()) == pytest.approx(wanted, rel=1e-3)
+
+
+def test_run_begins_with_the_weights_of_another(labelled: Path, run: Path, tmp_path: Path) -> None:
+    still = replace(LABELLED, loop=replace(LABELLED.loop, steps=1, learning_rate=0.0, decay=0.0))
+    begun = autoencoder.train_autoencoder(still, tmp_path / "a", patches=labelled / "patches", start=labelled / "run")
+    first = read_arrays(labelled / "run" / "average.safetensors")
+    for name, value in begun.state_dict().items():
+        assert np.allclose(value.numpy(), first[name], atol=1e-6)
+    for folder, match in ((run, "layout"), (tmp_path, "no finished run")):
+        with pytest.raises(InputError, match=match):
+            autoencoder.train_autoencoder(still, tmp_path / "b", patches=labelled / "patches", start=folder)
 
 
 def test_guiding_picture_reaches_the_noise() -> None:

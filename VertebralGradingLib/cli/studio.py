@@ -97,6 +97,7 @@ def train_dae(
     device: Annotated[str, typer.Option("--device", help="cpu, cuda.")] = "cpu",
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that render phantoms.")] = 1,
     minutes: Annotated[float | None, typer.Option("--minutes", help="Stop training after so long.")] = None,
+    start: Annotated[Path | None, typer.Option("--start", help="Folder of a run to begin with the weights of.")] = None,
     patches: Annotated[Path | None, typer.Option("--patches", help="Folder of rendered patches, to share.")] = None,
 ) -> None:
     """Train the diffusion autoencoder; weights are left in OUT/average.safetensors."""
@@ -107,7 +108,7 @@ def train_dae(
     limit = None if minutes is None else 60.0 * minutes
     with _training(out) as progress:
         chosen = autoencoder.configured(config, preset=phantom)
-        autoencoder.train_autoencoder(chosen, out, device, workers, limit, patches, data, progress)
+        autoencoder.train_autoencoder(chosen, out, device, workers, limit, patches, data, start, progress)
 
 
 @train.command("healthivert")

@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralGradingLib.pictures import to_gray
+from VertebralGradingLib.pictures import difference_rgb, to_gray
 from VertebralGradingLib.report.canvas import BLACK, Canvas
 
-DIFFERENCE_HU = 300.0
-"""Full colour of a difference: red where it became brighter, blue where darker."""
 WARNINGS = {
     "new_air": "air appears that is not in the CT",
     "changes_elsewhere": "more than this vertebra changes",
@@ -100,13 +98,6 @@ def counterfactual_png(
         canvas.rgb[top : top + _EDGE, left : left + _EDGE] = _enlarged(rgb)
         canvas.text(left + _EDGE / 2, top - 6, caption.format(grade=grade), 12, BLACK, "middle")
     return canvas.png()
-
-
-def difference_rgb(change: NDArray[Any]) -> NDArray[np.uint8]:
-    """(H, W) HU -> (H, W, 3): white where nothing changed, red where brighter, blue where darker."""
-    share = np.clip(np.asarray(change, dtype=float) / DIFFERENCE_HU, -1.0, 1.0)
-    rgb = np.stack([1.0 - np.clip(-share, 0, 1), 1.0 - np.abs(share), 1.0 - np.clip(share, 0, 1)], -1)
-    return np.asarray((255.0 * rgb).astype(np.uint8))
 
 
 def counterfactual_sentence(about: Mapping[str, Any]) -> str:

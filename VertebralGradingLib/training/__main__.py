@@ -20,6 +20,7 @@ def main() -> None:
     parser.add_argument("--phantom", default="uniform")
     parser.add_argument("--view", default="sagittal", help="of healthivert: sagittal, coronal")
     parser.add_argument("--data")
+    parser.add_argument("--start", help="of dae: folder of a run to begin with the weights of")
     parser.add_argument("--out", required=True)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=1)
@@ -36,7 +37,7 @@ def main() -> None:
         if args.system == "dae":
             layout = autoencoder.configured(args.config, preset=args.phantom)
             autoencoder.train_autoencoder(
-                layout, args.out, args.device, args.workers, limit, args.blocks, args.data, progress
+                layout, args.out, args.device, args.workers, limit, args.blocks, args.data, args.start, progress
             )
             return
         if args.system == "healthivert":

@@ -25,12 +25,14 @@ from VertebralGradingLib.training.checkpoints import write_tensors
 from VertebralGradingLib.training.folders import patches_from_folder
 from VertebralGradingLib.training.loop import LoopConfig
 from VertebralGradingLib.training.patches import Patches, PatchPlan, fill
-from VertebralGradingLib.training.runs import Filled, Told, run
+from VertebralGradingLib.training.runs import Filled, Told, begin_with, run
 
 CONFIGS = ("paper128", "default", "small", "tiny")
 MIMICS = {"uniform": 1.0, "hard": 3.0}
 """How many mimics phantoms of a preset have, by those of "uniform"."""
 _FOLDER = "configurations/diffusion-autoencoder"
+_WEIGHTS = ("weight", "guide", "labels", "change", "focus")
+_FOCUS_MM = 16.0
 _SHOWN = 8
 _SHOWN_STEPS = 12
 _TURN_DEG, _SHIFT_MM, _STRETCH, _NOISE = 10.0, 4.0, 0.05, 0.015
@@ -55,6 +57,8 @@ class AutoencoderTraining:
         labels: weight of what phantoms know: the latent's first number is the score of the vertebra of interest, and
             the rest of it does not change with the fracture; the same vertebra before and after it is drawn from
             either one's latent, its first number exchanged. 0 for training without labels, as published.
+        change: weight of the guiding picture's change between these two states; needs labels.
+        focus: how much more the vertebra of interest counts in both pictures than what is far from it.
         seed: of weights, batches and noise.
     """
 
@@ -65,6 +69,8 @@ class AutoencoderTraining:
     weight: float = 1.0
     guide: float = 0.0
     labels: float = 0.0
+    change: float = 0.0
+    focus: float = 0.0
     seed: int = 0
 
     def to_dict(self) -> dict[str, Any]:
@@ -95,10 +101,10 @@ def configured(name: str, spines: int | None = None, preset: str = "uniform") ->
             PatchPlan(**content["patches"]),
             LoopConfig(**content["loop"]),
             int(content["batch"]),
-            **{name: float(content[name]) for name in ("weight", "guide", "labels") if name in content},
+            **{name: float(content[name]) for name in _WEIGHTS if name in content},
             seed=int(content.get("seed", 0)),
         )
-        weights = [config.weight, config.guide, config.labels]
+        weights = [getattr(config, name) for name in _WEIGHTS]
         numbers = [*vars(config.patches).values(), *vars(config.loop).values(), config.batch, *weights]
         if not all(type(one) in (int, float) and one >= 0 for one in numbers) or config.batch < 1:
             raise ValueError("sizes must be numbers")
@@ -121,6 +127,12 @@ class AutoencoderTask:
     def __post_init__(self) -> None:
         """The noise schedule that is trained."""
         self.schedule = Schedule()
+        network = self.config.network
+        offset = (torch.arange(network.size) - (network.size - 1) / 2) * network.spacing_mm / _FOCUS_MM
+        near = torch.exp(-0.5 * offset.square())
+        share = 1.0 + self.config.focus * near[:, None] * near[None]
+        self.share = (share / share.mean())[None, None]
+        """(1, 1, size, size) how much each pixel counts."""
 
     def batch(self, step: int) -> dict[str, Tensor]:
         """Patches drawn at random and changed, times and noise.
@@ -171,15 +183,23 @@ class AutoencoderTask:
             parts["apart"] = (own - before).square().mean() / own.var(0).mean().detach().clamp_min(1e-6)
         drawn = None if model.denoiser.guide is None else model.denoiser.guide(latent)
         found = model.denoiser(batch["noisy"], batch["time"], latent, drawn).float()
-        error = (found - batch["noise"]).square().mean((1, 2, 3))
+        counts = self.share.to(found.device)
+        error = (counts * (found - batch["noise"]).square()).mean((1, 2, 3))
         late = (batch["time"] >= self.schedule.times // 2).float()
         parts["early"] = (error * (1 - late)).sum() / (1 - late).sum().clamp_min(1)
         parts["late"] = (error * late).sum() / late.sum().clamp_min(1)
         share = torch.as_tensor(self.schedule.alpha_bar, dtype=torch.float32, device=error.device)[batch["time"]]
         total = (error * (1.0 / share).clamp(max=self.config.weight)).mean()
         if drawn is not None:
-            parts["guide"] = (drawn.float() - batch["clean"][batch["target"]]).square().mean()
+            parts["guide"] = (counts * (drawn.float() - batch["clean"][batch["target"]]).square()).mean()
             total = total + self.config.guide * parts["guide"]
+        if self.config.change and self.config.labels and model.denoiser.guide is not None:
+            before = model.denoiser.guide(torch.cat([torch.zeros_like(latent[:, :1]), latent[:, 1:]], 1))
+            score = batch["score"].chunk(2)[0][:, None].to(latent.dtype)
+            after = model.denoiser.guide(torch.cat([score, latent[:, 1:]], 1))
+            own, whole = batch["clean"].chunk(2)
+            parts["change"] = (counts * (after - before - (own - whole)).float().square()).mean()
+            total = total + self.config.change * parts["change"]
         if self.config.labels:
             total = total + self.config.labels * (parts["score"] + _APART * parts["apart"])
         return total, parts
@@ -233,6 +253,7 @@ def train_autoencoder(
     limit_seconds: float | None = None,
     patches: str | Path | None = None,
     data: str | Path | None = None,
+    start: str | Path | None = None,
     progress: Told | None = None,
 ) -> DiffusionAutoencoder:
     """Render the patches that are missing, train, and leave averaged weights in ``out``.
@@ -248,6 +269,7 @@ def train_autoencoder(
         limit_seconds: of training in this call.
         patches: folder of the patches; ``out/patches`` by default.
         data: VerSe-style folder of CTs with centroids, unlabelled, that are trained on instead of phantoms.
+        start: folder of an earlier run of the same layout, whose averaged weights are begun with.
         progress: called with (what is done, done, total, row of the curve).
 
     Raises:
@@ -267,7 +289,10 @@ def train_autoencoder(
         task = AutoencoderTask(Patches(folder, device), config)
         if config.labels and task.patches.before is None:
             raise InputError("Training with labels needs patches before the fracture.", "Give the plan before: 1.")
-        return DiffusionAutoencoder(config.network), task
+        model = DiffusionAutoencoder(config.network)
+        if start is not None:
+            begin_with(model, Path(start))
+        return model, task
 
     average = run(config, "patches", folder, filling, begin, out, device, limit_seconds, progress)
     assert isinstance(average, DiffusionAutoencoder)

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from VertebralGradingLib.errors import MethodError
+from VertebralGradingLib.errors import InputError, MethodError
+from VertebralGradingLib.training.checkpoints import read_tensors
 from VertebralGradingLib.training.loop import LoopConfig, Task, fit
 
 Told = Callable[[str, int, int, dict[str, float]], None]
@@ -85,6 +86,23 @@ def run(
     described = {**config.to_dict(), samples: made_of}
     average, _ = fit(model, task, config.loop, out, device, described, limit_seconds, trained)
     return average
+
+
+def begin_with(model: nn.Module, folder: Path) -> None:
+    """Give a network the averaged weights of an earlier run.
+
+    Raises:
+        InputError: the folder holds none, or they are of another layout.
+    """
+    path = folder / "average.safetensors"
+    if not path.is_file():
+        raise InputError("The folder holds no finished run to begin with.", "Give the folder given as --out.")
+    try:
+        model.load_state_dict(read_tensors(path))
+    except RuntimeError as error:
+        raise InputError(
+            "The weights to begin with are of another layout.", "Choose the same configuration."
+        ) from error
 
 
 def check_device(device: str) -> None:
