@@ -151,7 +151,7 @@ def test_training_with_labels(labelled: Path, run: Path, tmp_path: Path) -> None
     assert (batch["score"][count:] == 0).all() and (batch["score"][:count] > 0).any()
     assert ((batch["source"] % count) == torch.arange(count)).all()
     wanted = task.schedule.noisy(batch["clean"][batch["target"]], batch["noise"], batch["time"])
-    assert torch.equal(batch["noisy"], wanted)
+    assert torch.allclose(batch["noisy"], wanted, atol=1e-5)
     assert (batch["source"] != batch["target"]).any()
     with pytest.raises(InputError, match="before the fracture"):
         autoencoder.train_autoencoder(replace(TINY, labels=0.3), tmp_path / "out", patches=run / "patches")
@@ -213,6 +213,24 @@ def test_run_begins_with_the_weights_of_another(labelled: Path, run: Path, tmp_p
     for folder, match in ((run, "layout"), (tmp_path, "no finished run")):
         with pytest.raises(InputError, match=match):
             autoencoder.train_autoencoder(still, tmp_path / "b", patches=labelled / "patches", start=folder)
+
+
+def test_edits_show_one_state_and_look_for_the_other(labelled: Path) -> None:
+    task = autoencoder.AutoencoderTask(Patches(labelled / "patches"), replace(LABELLED, batch=16, edits=1.0))
+    batch, schedule = task.batch(3), task.schedule
+    edited = batch["time"] >= autoencoder._EDIT_TIME
+    assert edited.any() and (~edited).any()
+    assert (batch["source"] != batch["target"])[edited].all()
+    share = torch.as_tensor(schedule.alpha_bar, dtype=torch.float32)[batch["time"]][:, None, None, None]
+    found = (batch["noisy"] - (1 - share).sqrt() * batch["noise"]) / share.sqrt()
+    near = share[:, 0, 0, 0] > 1e-3  # where the sum is not rounded away
+    assert torch.allclose(found[near], batch["clean"][batch["target"]][near], atol=1e-3)
+    # the noise itself, taken off, would leave what is shown
+    seen = schedule.noise_between(batch["noisy"], batch["clean"][batch["source"]], batch["time"])
+    assert seen[edited].std() == pytest.approx(1.0, abs=0.05)
+    plain = torch.randn(4, 1, 8, 8)
+    time, noise = torch.tensor([0, 10, 500, 999]), torch.randn(4, 1, 8, 8)
+    assert torch.allclose(schedule.noise_between(schedule.noisy(plain, noise, time), plain, time), noise, atol=1e-3)
 
 
 def test_guiding_picture_reaches_the_noise() -> None:

@@ -62,6 +62,12 @@ class Schedule:
         share = share.reshape(-1, *[1] * (clean.dim() - 1))
         return share.sqrt() * clean + (1.0 - share).sqrt() * noise
 
+    def noise_between(self, noisy: Tensor, clean: Tensor, time: Tensor) -> Tensor:
+        """The noise that, taken off, leaves ``clean``: all (B, ...), times (B,); :meth:`noisy` the other way."""
+        share = torch.as_tensor(self.alpha_bar, dtype=torch.float32, device=clean.device)[time]
+        share = share.reshape(-1, *[1] * (clean.dim() - 1))
+        return (noisy - share.sqrt() * clean) / (1.0 - share).sqrt()
+
     def evenly(self, steps: int) -> NDArray[np.intp]:
         """(steps,) times 0, T/n, 2T/n, ...
 

@@ -31,8 +31,10 @@ CONFIGS = ("paper128", "default", "small", "tiny")
 MIMICS = {"uniform": 1.0, "hard": 3.0}
 """How many mimics phantoms of a preset have, by those of "uniform"."""
 _FOLDER = "configurations/diffusion-autoencoder"
-_WEIGHTS = ("weight", "guide", "labels", "change", "focus")
+_WEIGHTS = ("weight", "guide", "labels", "change", "edits", "focus")
 _FOCUS_MM = 16.0
+_EDIT_TIME = 150
+"""From here on noise hides enough for a vertebra to be changed: at less, the noise to be found grows without bounds."""
 _SHOWN = 8
 _SHOWN_STEPS = 12
 _TURN_DEG, _SHIFT_MM, _STRETCH, _NOISE = 10.0, 4.0, 0.05, 0.015
@@ -58,6 +60,8 @@ class AutoencoderTraining:
             the rest of it does not change with the fracture; the same vertebra before and after it is drawn from
             either one's latent, its first number exchanged. 0 for training without labels, as published.
         change: weight of the guiding picture's change between these two states; needs labels.
+        edits: share of the samples whose noisy patch shows the other state than the one that is to be found in it, so
+            that the network learns to change what it sees to the score it is given; needs labels.
         focus: how much more the vertebra of interest counts in both pictures than what is far from it.
         seed: of weights, batches and noise.
     """
@@ -70,6 +74,7 @@ class AutoencoderTraining:
     guide: float = 0.0
     labels: float = 0.0
     change: float = 0.0
+    edits: float = 0.0
     focus: float = 0.0
     seed: int = 0
 
@@ -138,7 +143,7 @@ class AutoencoderTask:
         """Patches drawn at random and changed, times and noise.
 
         With labels, ``clean`` are the patches and then the same ones before their fractures, ``score`` theirs;
-        ``source`` says which of them the latent is taken from, ``target`` which is drawn.
+        ``source`` says which of them the latent is taken from, ``target`` which is to be found.
         """
         config, network = self.config, self.config.network
         rng = np.random.default_rng([config.seed, step, 92])
@@ -157,13 +162,17 @@ class AutoencoderTask:
         time = torch.from_numpy(rng.integers(self.schedule.times, size=count)).to(device)
         out = {"clean": clean, "noise": noise, "time": time}
         place = torch.arange(count, device=device)
-        out["source"] = out["target"] = place
+        out["source"] = out["target"] = shown = place
         if config.labels:
             score = score_of_loss(self.patches.graded_loss[torch.as_tensor(chosen)].cpu().numpy().clip(0.0))
             out["score"] = torch.from_numpy(np.concatenate([score, np.zeros(count)])).float().to(device)
-            for name in ("source", "target"):
-                out[name] = place + count * torch.from_numpy(rng.integers(2, size=count)).to(device)
-        out["noisy"] = self.schedule.noisy(clean[out["target"]], noise, time)
+            source, target = (torch.from_numpy(rng.integers(2, size=count)).to(device) for _ in range(2))
+            edited = torch.from_numpy(rng.random(count) < config.edits).to(device) & (time >= _EDIT_TIME)
+            source = torch.where(edited, 1 - target, source)
+            out["source"], out["target"] = place + count * source, place + count * target
+            shown = torch.where(edited, out["source"], out["target"])
+        out["noisy"] = self.schedule.noisy(clean[shown], noise, time)
+        out["noise"] = self.schedule.noise_between(out["noisy"], clean[out["target"]], time)
         return out
 
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:

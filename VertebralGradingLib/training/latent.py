@@ -14,7 +14,7 @@ from VertebralGradingLib.errors import InputError
 
 Classifier = Literal["svm", "linear"]
 _POINTS = 129
-_STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+_STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 _FOLDS = 5
 _LEAST_GRADE_STEP = 1e-4
 _COVER = 0.90
