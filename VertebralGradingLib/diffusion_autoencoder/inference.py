@@ -132,6 +132,8 @@ class Autoencoder(PatchEncoder):
         denoiser: (x, time, z) -> noise; None where only grades are wanted.
         grader: fitted to latents of this encoder.
         device: where the networks run.
+        strength: how far the noise predicted for a moved latent is taken beyond that of the own one; 1 for no more than
+            it says (guidance as in Ho and Salimans 2022, with the own latent in the place of none).
     """
 
     def __init__(
@@ -141,9 +143,10 @@ class Autoencoder(PatchEncoder):
         denoiser: NoisePredictor | None,
         grader: LatentGrader,
         device: str = "cpu",
+        strength: float = 1.0,
     ) -> None:
         super().__init__(config, encoder, device)
-        self.grader = grader
+        self.grader, self.strength = grader, strength
         self.denoiser = None if denoiser is None else _ready(denoiser, device)
         self._noise: OrderedDict[tuple[bytes, int], Tensor] = OrderedDict()
 
@@ -170,14 +173,15 @@ class Autoencoder(PatchEncoder):
                 denoiser = NoisePredictor(config)
                 denoiser.load_state_dict(_tensors(read_arrays(model.path(FILES["denoiser"]))))
             latent = LatentGrader.from_arrays(read_arrays(model.path(FILES["latent"])), str(card.config["calibration"]))
-            if len(latent.mean) != config.latent:
-                raise ValueError("the grader was fitted to latents of another encoder")
+            strength = float(card.config.get("strength", 1.0))
+            if len(latent.mean) != config.latent or not 1.0 <= strength <= 10.0:
+                raise ValueError("the grader was fitted to latents of another encoder, or the strength is none")
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise MethodError(
                 f"The model {model.name} does not fit this program.", "Import another version."
             ) from error
         leave_a_core()
-        return cls(config, encoder, denoiser, latent, device)
+        return cls(config, encoder, denoiser, latent, device, strength)
 
     def invert(self, hu: NDArray[Any], z: NDArray[Any], steps: int, progress: Progress | None = None) -> Tensor:
         """x_T of one patch (128, 128) and its latent; computed once for each patch and number of steps."""
@@ -192,9 +196,12 @@ class Autoencoder(PatchEncoder):
     def decode(
         self, noise: Tensor, z: NDArray[Any], preset: Preset, progress: Progress | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Images of latents (B, L) from the same noise (1, 1, size, size): as the networks see them, and as told."""
+        """Images of latents (B, L) from the same noise (1, 1, size, size): as the networks see them, and as told.
+
+        The first latent is the patch's own; the others are drawn with :attr:`strength`.
+        """
         start = noise.expand(len(z), -1, -1, -1)
-        x = DECODERS[preset.decode_solver](self._predictor(z), start, preset.decode_steps, progress=progress)
+        x = DECODERS[preset.decode_solver](self._guided(z), start, preset.decode_steps, progress=progress)
         return x, to_hu(finer(x, self.config.spacing_mm))
 
     def counterfactuals(
@@ -247,6 +254,18 @@ class Autoencoder(PatchEncoder):
             _described(original, images[0], image, inside, (score, float(g), float(r)))
             for image, g, r in zip(images[1:], grades, reached, strict=True)
         ]
+
+    def _guided(self, z: NDArray[Any]) -> Callable[[Tensor, Tensor], Tensor]:
+        plain = self._predictor(z)
+        if self.strength == 1.0:
+            return plain
+        own = self._predictor(np.repeat(z[:1], len(z), 0))
+
+        def predict(x: Tensor, time: Tensor) -> Tensor:
+            usual = own(x, time)
+            return usual + self.strength * (plain(x, time) - usual)
+
+        return predict
 
     def _predictor(self, z: NDArray[Any]) -> Callable[[Tensor, Tensor], Tensor]:
         if self.denoiser is None:

@@ -73,6 +73,8 @@ class LatentGrader:
         boot_offsets, boot_distance, boot_grade: see there.
         conformal: (3,) half widths of 90 % intervals for scores below 0.5, to 1.5, and above.
         nuisance: (N, L) orthonormal directions, in standardised latents, in which latents follow the level.
+        way: (L,) unit vector, in standardised latents, along which latents are moved: the normal, or the first axis
+            where the encoder was trained to put the score there.
     """
 
     mean: Array
@@ -90,6 +92,7 @@ class LatentGrader:
     boot_grade: Array
     conformal: Array
     nuisance: Array
+    way: Array
 
     def standardised(self, z: Any) -> Array:
         """(..., L) latents -> standardised."""
@@ -126,7 +129,7 @@ class LatentGrader:
         return np.clip(np.column_stack([low, high]), 0.0, TOP)
 
     def moved(self, z: Any, grade: float, project: bool = True) -> Array:
-        """(L,) latent moved along the normal until its score is ``grade``.
+        """(L,) latent moved along :attr:`way` until its score is ``grade``.
 
         Args:
             z: the latent.
@@ -141,7 +144,7 @@ class LatentGrader:
 
     def direction(self, project: bool = True) -> Array:
         """(L,) unit vector, in standardised latents, along which latents are moved."""
-        way = self.normal
+        way = self.way
         if project and len(self.nuisance):
             way = way - self.nuisance.T @ (self.nuisance @ way)
         return way / np.linalg.norm(way)
@@ -149,7 +152,7 @@ class LatentGrader:
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """For safetensors."""
         names = ("mean", "scale", "normal", "classes", "weights", "biases", "boot_normals", "boot_offsets",
-                 "boot_distance", "boot_grade", "conformal", "nuisance")  # fmt: skip
+                 "boot_distance", "boot_grade", "conformal", "nuisance", "way")  # fmt: skip
         out = {name: np.asarray(getattr(self, name)) for name in names}
         out["offset"] = np.array([self.offset])
         for one in (self.calibration, *self.others.values()):
@@ -203,6 +206,7 @@ class LatentGrader:
             "boot_offsets": (draws,),
             "boot_grade": (draws, points),
             "nuisance": (len(grader.nuisance), length),
+            "way": (length,),
         }
         if any(getattr(grader, name).shape != shape for name, shape in shapes.items()):
             raise ValueError("the arrays of the latent grader do not belong together")

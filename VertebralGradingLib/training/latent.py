@@ -52,6 +52,7 @@ def fit_grader(
     draws: int = 100,
     seed: int = 0,
     strength: float | None = None,
+    first: bool = False,
 ) -> LatentGrader:
     """Fit everything on training subjects.
 
@@ -62,6 +63,7 @@ def fit_grader(
         draws: bootstrap samples of subjects.
         seed: fixes folds and samples.
         strength: C of the classifier; chosen by grouped cross-validation where None.
+        first: whether latents are moved along their first axis (an encoder trained with labels) instead of the normal.
 
     Raises:
         InputError: one class is missing.
@@ -89,6 +91,7 @@ def fit_grader(
         *boots,
         conformal_widths(held, data.grade),
         level_directions(flat),
+        np.eye(len(normal))[0] if first else normal,
     )
 
 
