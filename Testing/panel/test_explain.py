@@ -127,10 +127,15 @@ def test_pictures_are_saved_renamed_and_dropped_with_the_study(
     assert panel.session.results.kept("L1")[1] is None
 
 
-def test_without_a_model_the_panel_says_so(panel: PanelDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+def damage(folder: Path) -> None:
+    (folder / "encoder.safetensors").write_bytes(b"nothing")
+
+
+def test_a_damaged_model_is_told(panel: PanelDriver, models: Path) -> None:
+    damage(write_random_autoencoder(models))
     choose_drawn(panel)
     qt_actions.wait_until(lambda: "model" in panel.ui.drawnLabel.text, WAIT_S, "the error")
-    assert "installed" in panel.ui.drawnLabel.text or "Import" in panel.ui.drawnLabel.text
+    assert "damaged" in panel.ui.drawnLabel.text
     assert panel.session.results.kept("L1")[1] is None
 
 
@@ -181,7 +186,8 @@ def test_other_methods_are_chosen_told_and_reported(panel: PanelDriver, models: 
     assert "Each method" in page and "Height loss against neighbours" in page
 
 
-def test_method_whose_model_is_missing_is_told(panel: PanelDriver) -> None:
+def test_method_whose_model_is_damaged_is_told(panel: PanelDriver, models: Path) -> None:
+    damage(write_random_autoencoder(models))
     panel.ui.methodsComboBox.currentText = "morphometry, diffusion autoencoder"
     qt_actions.click(panel.ui.gradeButton)
     qt_actions.wait_until(lambda: not panel.logic.isGrading(), WAIT_S, "the end")

@@ -21,6 +21,7 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="folder of train dae --out")
     parser.add_argument("--data", type=Path, required=True, help="VerSe-style folder; its train split is fitted to")
     parser.add_argument("--calibration", default="poly3", help="the one that grades")
+    parser.add_argument("--strength", type=float, default=1.0, help="of drawing (inference.Autoencoder)")
     parser.add_argument(
         "--about",
         type=Path,
@@ -32,14 +33,15 @@ def main() -> None:
     about = json.loads(args.about.read_text(encoding="utf-8"))
     encoder = PatchEncoder.of_run(args.run)
     train = encoded(collect(args.data)["train"], encoder.encode)
-    grader = fit_grader(train.data, calibration=args.calibration)
+    labelled = json.loads((args.run / "state.json").read_text(encoding="utf-8"))["config"].get("labels", 0.0) > 0.0
+    grader = fit_grader(train.data, calibration=args.calibration, first=labelled)
     latent = {
         name: array if array.dtype.kind == "i" else array.astype(np.float32)
         for name, array in grader.to_arrays().items()
     }
     files = {FILES[name]: halves(read_arrays(args.run / FILES[name])) for name in ("encoder", "denoiser")}
     files[FILES["latent"]] = latent
-    config = {"network": encoder.config.to_dict(), "calibration": args.calibration}
+    config = {"network": encoder.config.to_dict(), "calibration": args.calibration, "strength": args.strength}
     summary = "Grades a vertebra by the latent of its sagittal patch, and draws it at other grades."
     card = write_model(args.out / MODEL, "dae", summary, files, about, config)
     print(f"{args.out / MODEL}: {sum(item.bytes for item in card.files) / 1e6:.2f} MB")

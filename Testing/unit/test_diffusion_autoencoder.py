@@ -22,6 +22,7 @@ from VertebralGradingLib import pipeline  # noqa: E402
 from VertebralGradingLib.cli import app  # noqa: E402
 from VertebralGradingLib.diffusion_autoencoder import method  # noqa: E402
 from VertebralGradingLib.diffusion_autoencoder.inference import FILES, MODEL, Autoencoder, box  # noqa: E402
+from VertebralGradingLib.diffusion_autoencoder.latent import LatentGrader  # noqa: E402
 from VertebralGradingLib.diffusion_autoencoder.network import (  # noqa: E402
     AutoencoderConfig,
     DiffusionAutoencoder,
@@ -32,7 +33,7 @@ from VertebralGradingLib.errors import CentroidError, InputError, MethodError  #
 from VertebralGradingLib.files import grade_files  # noqa: E402
 from VertebralGradingLib.image_io import write_volume  # noqa: E402
 from VertebralGradingLib.methods import METHODS, REQUIRES, load  # noqa: E402
-from VertebralGradingLib.models import places  # noqa: E402
+from VertebralGradingLib.models import places, registry  # noqa: E402
 from VertebralGradingLib.models.cards import Card  # noqa: E402
 from VertebralGradingLib.models.weights import describe_file, read_arrays  # noqa: E402
 from VertebralGradingLib.pictures import difference_rgb  # noqa: E402
@@ -40,6 +41,7 @@ from VertebralGradingLib.points import write_markups  # noqa: E402
 from VertebralGradingLib.report.drawn import Drawn, figures  # noqa: E402
 from VertebralGradingLib.spine import build_spine  # noqa: E402
 from VertebralGradingLib.training import autoencoder  # noqa: E402
+from VertebralGradingLib.training.latent import Labelled, fit_grader  # noqa: E402
 from VertebralGradingLib.training.patches import Patches  # noqa: E402
 
 TINY = autoencoder.configured("tiny")
@@ -504,6 +506,7 @@ def test_damaged_and_missing_models_are_told(installed: Path, monkeypatch: pytes
     with pytest.raises(MethodError):
         method.loaded()
     monkeypatch.setenv(places.ENVIRONMENT, str(installed.parent.parent / "empty"))
+    monkeypatch.setattr(registry, "_shipped", list)
     with pytest.raises(MethodError, match="not installed"):
         method.loaded()
 
@@ -512,9 +515,41 @@ def test_what_is_missing_is_told_before_anything_is_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case
 ) -> None:
     monkeypatch.setenv(places.ENVIRONMENT, str(tmp_path / "none"))
+    monkeypatch.setattr(registry, "_shipped", list)
     monkeypatch.setattr(pipeline, "prepare", lambda *args: pytest.fail("bodies were searched"))
     with pytest.raises(MethodError, match="not installed"):
         pipeline.grade(case.ct, build_spine(case.points), methods=("morphometry", "dae"))
+
+
+def test_strength_takes_the_change_further(installed: Path) -> None:
+    system, _ = method.loaded()
+    patch = np.clip(np.random.default_rng(0).normal(100, 200, (128, 128)), -300, 800).astype(np.float32)
+    near = [float(system.grader.score(system.encode(patch[None])[0])) + 0.001]  # no image is cut to the window yet
+    plain = system.counterfactuals(patch, near, project=False)
+    system.strength = 3.0
+    strong = system.counterfactuals(patch, near, project=False)
+    assert np.allclose(plain[0].decoded, strong[0].decoded, atol=0.5)  # the own latent is drawn as it is
+    assert np.abs(strong[0].difference).mean() > 1.5 * np.abs(plain[0].difference).mean() > 0
+    content = json.loads((installed / "card.json").read_text())["config"]
+    _write_card(installed, {**content, "strength": 99.0})
+    method._LOADED.clear()
+    with pytest.raises(MethodError, match="does not fit"):
+        method.loaded()
+
+
+def test_labelled_latents_move_along_their_score() -> None:
+    rng = np.random.default_rng(0)
+    grade = rng.choice([0, 2, 3], 120)
+    z = rng.normal(size=(120, 5)) + 0.6 * grade[:, None]
+    data = Labelled(z, grade, [f"s{k % 20}" for k in range(120)], rng.uniform(1, 17, 120))
+    grader = fit_grader(data, draws=2, strength=0.01, first=True)
+    moved = grader.moved(z[0], 2.0, project=False)
+    assert np.array_equal(moved[1:], z[0][1:]) and moved[0] != z[0][0]
+    assert float(grader.score(moved)) == pytest.approx(2.0, abs=1e-6)
+    again = LatentGrader.from_arrays(grader.to_arrays(), "poly3")
+    assert np.array_equal(again.way, grader.way)
+    with pytest.raises(ValueError):
+        LatentGrader.from_arrays({**grader.to_arrays(), "way": np.zeros(3)}, "poly3")
 
 
 def test_grader_alone_draws_no_images(installed: Path) -> None:
