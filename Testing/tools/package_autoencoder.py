@@ -33,8 +33,7 @@ def main() -> None:
     about = json.loads(args.about.read_text(encoding="utf-8"))
     encoder = PatchEncoder.of_run(args.run)
     train = encoded(collect(args.data)["train"], encoder.encode)
-    labelled = json.loads((args.run / "state.json").read_text(encoding="utf-8"))["config"].get("labels", 0.0) > 0.0
-    grader = fit_grader(train.data, calibration=args.calibration, first=labelled)
+    grader = fit_grader(train.data, calibration=args.calibration, first=encoder.labelled)
     latent = {
         name: array if array.dtype.kind == "i" else array.astype(np.float32)
         for name, array in grader.to_arrays().items()

@@ -172,7 +172,7 @@ def evaluate_dae(
         tuned = latent.Tuned(
             *fine_tune(encoder.encoder, splits["train"].images, train.data.grade)(splits["test"].images)
         )
-    lines, grader = latent.describe(train, test, seed, tuned=tuned)
+    lines, grader = latent.describe(train, test, seed, tuned=tuned, labelled=encoder.labelled)
     for line in lines:
         OUT.print(escape(line), soft_wrap=True)
     if out is not None:

@@ -83,10 +83,13 @@ class PatchEncoder:
         config: layout of the network.
         encoder: patch -> z_sem.
         device: where it runs.
+        labelled: whether it was trained with labels, so that the first number of a latent is a score.
     """
 
-    def __init__(self, config: AutoencoderConfig, encoder: SemanticEncoder, device: str = "cpu") -> None:
-        self.config, self.device = config, device
+    def __init__(
+        self, config: AutoencoderConfig, encoder: SemanticEncoder, device: str = "cpu", labelled: bool = False
+    ) -> None:
+        self.config, self.device, self.labelled = config, device, labelled
         self.encoder = _ready(encoder, device)
 
     @classmethod
@@ -99,13 +102,14 @@ class PatchEncoder:
         try:
             state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
             config = AutoencoderConfig.from_dict(state["config"]["network"])
+            labelled = float(state["config"].get("labels", 0.0)) > 0.0
             encoder = SemanticEncoder(config)
             encoder.load_state_dict(_tensors(read_arrays(folder / FILES["encoder"])))
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, MethodError) as error:
             raise InputError(
                 "The folder holds no trained encoder.", "Give the folder that was given to train dae --out."
             ) from error
-        return cls(config, encoder, device)
+        return cls(config, encoder, device, labelled)
 
     def seen(self, hu: NDArray[Any]) -> Tensor:
         """(B, 128, 128) HU -> (B, 1, size, size) in -1..1."""
@@ -145,7 +149,7 @@ class Autoencoder(PatchEncoder):
         device: str = "cpu",
         strength: float = 1.0,
     ) -> None:
-        super().__init__(config, encoder, device)
+        super().__init__(config, encoder, device, labelled=bool(grader.way[0] == 1.0))
         self.grader, self.strength = grader, strength
         self.denoiser = None if denoiser is None else _ready(denoiser, device)
         self._noise: OrderedDict[tuple[bytes, int], Tensor] = OrderedDict()

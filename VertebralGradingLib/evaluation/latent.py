@@ -135,7 +135,12 @@ def encoded(part: Patches, encode: Callable[[NDArray[np.int16]], NDArray[np.floa
 
 
 def describe(
-    train: Graded, test: Graded, seed: int = 0, draws: int = 500, tuned: Tuned | None = None
+    train: Graded,
+    test: Graded,
+    seed: int = 0,
+    draws: int = 500,
+    tuned: Tuned | None = None,
+    labelled: bool = False,
 ) -> tuple[list[str], LatentGrader]:
     """Fit on one split, and tell how well the other is graded.
 
@@ -145,12 +150,16 @@ def describe(
         seed: fixes folds and bootstrap samples.
         draws: of subjects, for intervals.
         tuned: what a fine-tuned encoder says of ``test``.
+        labelled: whether the encoder was trained with labels, so that the first number of its latents is a score; rows
+            of that alone are added, and it is what grades.
 
     Returns:
-        the table, and the grader (support vector machine, degree 3).
+        the table, and the grader (support vector machine; degree 3, or the line through means for a labelled score).
     """
     allowed = np.unique(np.concatenate([train.data.grade, test.data.grade]))
     graders = {kind: fit_grader(train.data, kind, seed=seed) for kind in ("linear", "svm")}
+    if labelled:
+        graders["score"] = fit_grader(train.data, calibration="means", seed=seed, first=True)
     truth, subjects = test.data.grade, test.data.subject
     counts = ", ".join(f"grade {g}: {int((truth == g).sum())}" for g in allowed)
     lines = [
@@ -159,7 +168,7 @@ def describe(
     ]
     for kind, grader in graders.items():
         distance = grader.distance(test.data.z)
-        name = {"linear": "linear layer", "svm": "SVM"}[kind]
+        name = {"linear": "linear layer", "svm": "SVM", "score": "labelled score"}[kind]
         lines.append(
             _line(f"{name}, direct classes", distance, grader.direct(test.data.z), None, test, allowed,
                   PUBLISHED.get(("direct", kind)), draws)
@@ -183,7 +192,7 @@ def describe(
             _line("morphometry, true mask", part.beside, rounded(part.beside, allowed), part.beside, part, allowed,
                   None, draws) + f"   ({int((~known).sum())} not graded)"
         )  # fmt: skip
-    main = graders["svm"]
+    main = graders["score" if labelled else "svm"]
     lines += _by_region(main, test) + _order(main, test, allowed)
     return lines, main
 
@@ -221,7 +230,7 @@ def macro_f1(truth: NDArray[np.int64], found: NDArray[np.int64], classes: Sequen
 
 
 def _by_region(grader: LatentGrader, test: Graded) -> list[str]:
-    lines = ["by region (SVM, degree 3):"]
+    lines = ["by region (what grades):"]
     score, distance = grader.score(test.data.z), grader.distance(test.data.z)
     for name, (low, high) in _REGIONS.items():
         here = (test.data.position >= low) & (test.data.position < high)

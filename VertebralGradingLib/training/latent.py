@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -63,13 +63,15 @@ def fit_grader(
         draws: bootstrap samples of subjects.
         seed: fixes folds and samples.
         strength: C of the classifier; chosen by grouped cross-validation where None.
-        first: whether latents are moved along their first axis (an encoder trained with labels) instead of the normal.
+        first: whether the first number of a latent alone says how fractured a vertebra is, and latents are moved along
+            it, as encoders trained with labels put it there.
 
     Raises:
         InputError: one class is missing.
     """
     mean, scale = data.z.mean(0), data.z.std(0).clip(1e-6)
-    flat = Labelled((data.z - mean) / scale, data.grade, data.subject, data.position)
+    whole = Labelled((data.z - mean) / scale, data.grade, data.subject, data.position)
+    flat = replace(whole, z=whole.z * np.eye(len(mean))[0]) if first else whole
     strength = chosen_strength(flat, classifier, seed) if strength is None else strength
     normal, offset = hyperplane(flat, classifier, strength)
     distance = flat.z @ normal + offset
@@ -90,7 +92,7 @@ def fit_grader(
         biases,
         *boots,
         conformal_widths(held, data.grade),
-        level_directions(flat),
+        level_directions(whole),
         np.eye(len(normal))[0] if first else normal,
     )
 
