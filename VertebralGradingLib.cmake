@@ -198,6 +198,10 @@ set(VertebralGradingLib_RESOURCES
   Resources/configurations/healthivert/tiny.json
   Resources/models/body-segmentation/card.json
   Resources/models/body-segmentation/network.safetensors
+  Resources/models/diffusion-autoencoder/card.json
+  Resources/models/diffusion-autoencoder/denoiser.safetensors
+  Resources/models/diffusion-autoencoder/encoder.safetensors
+  Resources/models/diffusion-autoencoder/latent.safetensors
   Resources/norms/SOURCES.md
   Resources/norms/vertebral_heights.csv
   Resources/requirements/torch_installer.txt

@@ -387,7 +387,7 @@ def test_counterfactual_of_the_own_grade_changes_nothing(installed: Path, case) 
     assert np.abs(same.difference).max() < 0.5
     assert np.abs(other.difference).max() > 5.0
     assert same.score == same.wanted == pytest.approx(score)
-    assert told[-1] == (30, 30) and [done for done, _ in told] == list(range(1, 31))
+    assert told[-1] == (70, 70) and [done for done, _ in told] == list(range(1, 71))
     assert other.original.shape == other.changed.shape == (128, 128)
     again = system.counterfactuals(patch, [3.0 - score], project=False)[0]  # the noise is remembered
     assert np.array_equal(again.changed, other.changed)

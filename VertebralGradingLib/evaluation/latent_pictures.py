@@ -72,12 +72,15 @@ def _curves(test: Graded, grader: LatentGrader, run: Path | None) -> Any:
     from matplotlib.figure import Figure
     from sklearn.metrics import roc_curve
 
-    figure = Figure(figsize=(16, 5), layout="constrained")
-    roc, line, loss = figure.subplots(1, 3)
+    table = None
+    if run is not None and (run / "curve.csv").is_file():
+        table = np.genfromtxt(run / "curve.csv", delimiter=",", names=True)
+    figure = Figure(figsize=(11 if table is None else 16, 5), layout="constrained")
+    roc, line, *more = figure.subplots(1, 2 if table is None else 3)
     truth, distance = test.data.grade, grader.distance(test.data.z)
     used = truth != 1
     for name, score, known in (
-        ("SVM", distance, used),
+        ("what grades", distance, used),
         ("morphometry, true mask", test.beside, used & np.isfinite(test.beside)),
     ):
         if known.any() and len(np.unique(truth[known] >= 2)) == 2:
@@ -92,11 +95,11 @@ def _curves(test: Graded, grader: LatentGrader, run: Path | None) -> Any:
         line.plot(at, one.grades(at), label=one.kind + (f" ({one.fallback})" if one.fallback else ""))
     line.set(xlabel="signed distance", ylabel="grade", title="calibrations")
     line.legend(loc="upper left")
-    if run is not None and (run / "curve.csv").is_file():
-        table = np.genfromtxt(run / "curve.csv", delimiter=",", names=True)
+    for loss in more:
+        assert table is not None  # it has a picture only then
         for name in ("loss", "early", "late"):
             if name in (table.dtype.names or ()):
                 loss.semilogy(table["step"], table[name], label=name)
         loss.legend()
-    loss.set(xlabel="step", ylabel="squared error of the noise", title="training")
+        loss.set(xlabel="step", ylabel="squared error of the noise", title="training")
     return figure
