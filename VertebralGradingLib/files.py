@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from VertebralGradingLib.errors import CentroidError, InputError, OutputError
+from VertebralGradingLib.errors import CentroidError, InputError, OutputError, VertebralGradingError
 from VertebralGradingLib.findings import Report
 from VertebralGradingLib.image_io import read_labels, read_volume
 from VertebralGradingLib.pipeline import explain, grade
@@ -76,7 +76,8 @@ def grade_files(
     report.provenance["times_s"]["reading_s"] = round(reading, 3)
     if out_dir is not None:
         volume = ct if ct is not None else mask.volume if mask is not None else None
-        write_report(report, out_dir, volume, spine, is_mask=ct is None, drawn=_drawn(ct, spine, report, methods))
+        drawn = _drawn(ct, spine, report, methods)
+        write_report(report, out_dir, volume, spine, is_mask=ct is None, drawn=drawn)
     return report
 
 
@@ -86,9 +87,13 @@ def _drawn(ct: Volume | None, spine: Spine, report: Report, methods: Sequence[st
     for finding in report.findings if "dae" in methods else ():
         said = finding.evidence_of("dae")
         if said is not None and any((item.grade or 0) >= 1 for item in finding.evidence):
-            answer = explain(
-                ct, spine, level=finding.level, kind="counterfactual", method="dae", grades=[0.0], preset="fine"
-            )
+            try:
+                answer = explain(
+                    ct, spine, level=finding.level, kind="counterfactual", method="dae", grades=[0.0], preset="fine"
+                )
+            except VertebralGradingError as error:  # a picture less, and the report says so
+                report.provenance.setdefault("not_drawn", {})[finding.level] = error.message
+                continue
             out.append(Drawn.of_pictures(finding.level, *told(answer)))
     return out
 

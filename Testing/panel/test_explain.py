@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -135,7 +136,7 @@ def test_a_damaged_model_is_told(panel: PanelDriver, models: Path) -> None:
     damage(write_random_autoencoder(models))
     choose_drawn(panel)
     qt_actions.wait_until(lambda: "model" in panel.ui.drawnLabel.text, WAIT_S, "the error")
-    assert "damaged" in panel.ui.drawnLabel.text
+    assert "cut short" in panel.ui.drawnLabel.text
     assert panel.session.results.kept("L1")[1] is None
 
 
@@ -155,7 +156,7 @@ def test_faults_while_drawing_leave_a_usable_panel(panel: PanelDriver, models: P
         wait_kept(panel, wanted=2.0)
         assert panel.pid != pid
     elif fault == "scene closed":
-        qt_actions.settle()
+        qt_actions.wait_until(lambda: bool(voxel_folders()), WAIT_S, "voxels on the disk")
         panel.slicer.mrmlScene.Clear(0)
         qt_actions.wait_until(lambda: not voxel_folders(), WAIT_S, "no voxel left")
         assert panel.session.results is None
@@ -164,6 +165,40 @@ def test_faults_while_drawing_leave_a_usable_panel(panel: PanelDriver, models: P
         panel.scene.RemoveNode(panel.session.results.centroids_node)
         qt_actions.click_cell(panel.ui.vertebraTable, LEVELS.index("L2"), 0)
         wait_kept(panel, "L2")  # its voxels and points have been read
+
+
+def test_unnamed_points_and_a_shift_keep_the_vertebra(host: SimpleNamespace, tmp_path: Path, models: Path) -> None:
+    """What is drawn lies where the finding is, whatever the user's points are called."""
+    write_random_autoencoder(models)
+    with shown_panel(tmp_path) as panel:
+        panel.choose(add_volume(CT, "demo"), add_points([replace(point, level=None, label="") for point in POINTS]))
+        panel.ui.lowestComboBox.currentText = LEVELS[-1]
+        panel.grade()
+        panel.ui.explainCollapsibleButton.collapsed = False
+        choose_drawn(panel)
+        wait_kept(panel)
+        qt_actions.click(panel.ui.shiftUpButton)
+        qt_actions.click_cell(panel.ui.vertebraTable, LEVELS.index("L1") + 1, 0)  # L2, called L1 now
+        assert panel.session.level == "L1"
+        wait_kept(panel)
+        node = panel.session.results.drawn_node("L1", "changed")
+        spine = build_spine(POINTS)
+        size = panel.session.results.kept("L1")[0]["changed"].shape[0]
+        corner = patch_grid(spine, spine.by_level["L2"]).crop(size).to_ras(np.zeros(3))
+        matrix = panel.slicer.util.arrayFromVTKMatrix(_ijk_to_ras(panel, node))
+        assert np.abs(matrix[:3, 3] - corner).max() < 0.01
+
+
+def test_an_incomplete_picture_does_not_stop_the_export(panel: PanelDriver, models: Path, tmp_path: Path) -> None:
+    write_random_autoencoder(models)
+    choose_drawn(panel)
+    wait_kept(panel)
+    panel.scene.RemoveNode(panel.session.results.drawn_node("L1", "decoded"))
+    panel.ui.exportCollapsibleButton.collapsed = False
+    panel.ui.exportPathLineEdit.currentPath = str(tmp_path / "report")
+    qt_actions.click(panel.ui.exportButton)
+    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert "L1 at another grade" not in page
 
 
 def test_other_methods_are_chosen_told_and_reported(panel: PanelDriver, models: Path, tmp_path: Path) -> None:
@@ -179,6 +214,7 @@ def test_other_methods_are_chosen_told_and_reported(panel: PanelDriver, models: 
     choose_drawn(panel)
     wait_kept(panel)
     qt_actions.settle()
+    panel.ui.exportCollapsibleButton.collapsed = False
     panel.ui.exportPathLineEdit.currentPath = str(tmp_path / "report")
     qt_actions.click(panel.ui.exportButton)
     page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")

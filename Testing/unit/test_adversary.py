@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -126,4 +124,3 @@ def test_rows_of_closing_are_those_of_the_closed_slice() -> None:
         by_rows = np.where(inside[:, None], filled[inner], original[outer])
         assert np.array_equal(by_rows, closed(original, filled, gap, height))
         assert inside.sum() == height
-    assert replace(gap, rows=20) == gap

@@ -123,7 +123,7 @@ def test_folder_becomes_patches_and_is_trained_on_without_labels(folder: Path, t
     from VertebralGradingLib.training import autoencoder
     from VertebralGradingLib.training.patches import Patches
 
-    tiny = autoencoder.configured("tiny")
+    tiny = replace(autoencoder.configured("tiny"), labels=1.0, edits=0.5)  # without labels nothing comes of these
     tiny = replace(tiny, loop=replace(tiny.loop, steps=2), batch=4)
     autoencoder.train_autoencoder(tiny, tmp_path / "run", data=folder, patches=tmp_path / "patches")
     store = Patches(tmp_path / "patches")

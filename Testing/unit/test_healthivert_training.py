@@ -105,6 +105,8 @@ def test_arch_is_taken_off_and_the_body_stays() -> None:
     whole[5:25, 45:55, 15:25] = True  # spinous process
     assert np.array_equal(without_arch(whole), label)
     assert np.array_equal(without_arch(label), label)
+    whole[10:12, 2:4, 19:22] = label[10:12, 2:4, 19:22] = True  # an osteophyte that the mask leaves apart
+    assert np.array_equal(without_arch(whole), label)
     assert not without_arch(np.zeros((3, 3, 3), bool)).any()
 
 

@@ -294,7 +294,7 @@ def _described(
 ) -> Counterfactual:
     energy = np.square(changed - decoded)
     outside = float(energy[~inside].sum() / max(float(energy.sum()), 1e-6))
-    air = float(((changed < AIR_HU) & (decoded >= AIR_HU)).sum())
+    air = float(((changed < AIR_HU) & (decoded >= AIR_HU) & (original >= AIR_HU)).sum())
     warnings = []
     if air > NEW_AIR_MM2:
         warnings.append("new_air")

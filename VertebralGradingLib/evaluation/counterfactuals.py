@@ -239,13 +239,15 @@ def judge(
     made = system.counterfactuals(first.image, wanted, preset, project, inside=inside)
     rows: list[Row] = []
     for case, one in zip(cases, made, strict=True):
-        rows += _judged(system, case, one, gallery)
+        rows += _judged(system, case, one, gallery, project)
     return rows
 
 
-def _judged(system: Autoencoder, case: Case, made: Counterfactual, gallery: Gallery) -> list[Row]:
+def _judged(system: Autoencoder, case: Case, made: Counterfactual, gallery: Gallery, project: bool) -> list[Row]:
     seen = [(target, as_seen(system, target.image)) for target in case.targets]
-    latent = system.grader.standardised(system.grader.moved(system.encode(case.image[None])[0], float(case.wanted)))
+    latent = system.grader.standardised(
+        system.grader.moved(system.encode(case.image[None])[0], float(case.wanted), project)
+    )
     alike = np.flatnonzero(gallery.grade == case.wanted)
     near = alike[np.argmin(np.square(gallery.z[alike] - latent).sum(1))]
     level = alike[np.abs(gallery.position[alike] - case.position) <= _MEAN_LEVELS]
@@ -274,7 +276,7 @@ def _judged(system: Autoencoder, case: Case, made: Counterfactual, gallery: Gall
             true = change_beside(as_seen(system, case.image), picture, case.bodies)
             extra = {
                 "excess": max(drawn - true, 0.0) / max(whole + drawn, 1e-6),
-                "outside_share": made.outside_share,
+                "outside_share": 1.0 - whole / max(float(np.square(made.difference).sum()), 1e-6),
                 "new_air_mm2": made.new_air_mm2,
             }
         reached = made.reached if name == "counterfactual" else _grade(system, image)

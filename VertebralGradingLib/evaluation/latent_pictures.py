@@ -47,9 +47,11 @@ def _scatter(train: Graded, test: Graded, grader: LatentGrader) -> Any:
     from matplotlib.figure import Figure
     from sklearn.manifold import TSNE
 
-    z = grader.standardised(np.concatenate([train.data.z, test.data.z]))[:_MOST]
-    grade = np.concatenate([train.data.grade, test.data.grade])[:_MOST]
-    position = np.concatenate([train.data.position, test.data.position])[:_MOST]
+    z = grader.standardised(np.concatenate([train.data.z, test.data.z]))
+    chosen = np.random.default_rng(0).permutation(len(z))[:_MOST]
+    z = z[chosen]
+    grade = np.concatenate([train.data.grade, test.data.grade])[chosen]
+    position = np.concatenate([train.data.position, test.data.position])[chosen]
     place = TSNE(2, random_state=42, perplexity=min(30.0, (len(z) - 1) / 3)).fit_transform(z)
     figure = Figure(figsize=(13, 6), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -58,8 +60,8 @@ def _scatter(train: Graded, test: Graded, grader: LatentGrader) -> Any:
     bar.ax.set_yticklabels(["T1", "T6", "T12", "L1", "L5"])
     left.set_title("t-SNE of the latents, by level")
     for value in np.unique(grade):
-        chosen = grade == value
-        right.scatter(*place[chosen].T, c=_GRADE_COLORS[value], s=7 if value == 0 else 16, label=f"grade {value}")
+        here = grade == value
+        right.scatter(*place[here].T, c=_GRADE_COLORS[value], s=7 if value == 0 else 16, label=f"grade {value}")
     right.legend()
     right.set_title("by grade")
     for axes in (left, right):

@@ -101,8 +101,7 @@ class Generator(nn.Module):
         plane = place.to(ct.dtype).reshape(-1, 1, 1, 1).expand_as(ct)
         guide = torch.ones_like(ct) if guide is None else guide
         coarse, neighbours, first = self.coarse(ct, mask, plane, guide)
-        filled = coarse * mask + ct * (1.0 - mask)
-        fine, body, second = self.fine(filled, neighbours, mask, plane, coarse)
+        fine, body, second = self.fine(ct, neighbours, mask, plane, coarse)
         return Drawn(coarse, fine, neighbours, body, torch.cat([first, second], 1))
 
 

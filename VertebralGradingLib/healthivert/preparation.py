@@ -26,8 +26,8 @@ def to_hu(x: NDArray[Any]) -> NDArray[np.float32]:
 def without_arch(label: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """A vertebra's mask without its posterior arch.
 
-    From the middle of the body one walks back along the midline; where the mask ends there, in front of the canal, it
-    is cut off (sheet 2, section 2).
+    From the body, the thickest part of the midline, one walks back; where the mask ends there, in front of the canal,
+    it is cut off (sheet 2, section 2).
 
     Args:
         label: (rows, columns, depth) one vertebra, columns running posteriorly, depth to the left.
@@ -40,10 +40,10 @@ def without_arch(label: NDArray[np.bool_]) -> NDArray[np.bool_]:
         return label.copy()
     middle = int((across[0] + across[-1]) // 2)
     midline = np.asarray(label[:, :, max(middle - 1, 0) : middle + 2].any((0, 2)))
-    inside = np.flatnonzero(midline)
+    steps = np.diff(np.concatenate([[0], midline.astype(np.int8), [0]]))
+    starts, ends = np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)
     out = label.copy()
-    if len(inside):
-        ends = np.flatnonzero(~midline[inside[0] :])
-        if len(ends):
-            out[:, inside[0] + ends[0] :] = False
+    if len(starts):
+        thick = [label[:, a:b, max(middle - 1, 0) : middle + 2].sum() for a, b in zip(starts, ends, strict=True)]
+        out[:, ends[int(np.argmax(thick))] :] = False
     return out

@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 from VertebralGradingLib.errors import VertebralGradingError
 from VertebralGradingLib.panel.session import Session
 from VertebralGradingLib.panel.worker import runLater
-from VertebralGradingLib.report.drawn import Drawn, told
+from VertebralGradingLib.report.drawn import Drawn, is_whole, told
 from VertebralGradingLib.scene.explaining import Explaining, Wish
 
 PREVIEW, REFINED = "live", "fine"
@@ -54,6 +54,7 @@ class CounterfactualPart:
     def forget(self) -> None:
         """Let go of the study."""
         self._levels, self._level = None, ""
+        self._rest += 1
         self._explaining.close()
 
     def hide(self) -> None:
@@ -65,13 +66,16 @@ class CounterfactualPart:
         """Show the chosen vertebra; what the scene keeps of it at once, else a picture is asked for."""
         self._isShown = True
         self._setVisible(True)
+        if self._levels is not None and self._levels != tuple(self._session.levels()):
+            self.forget()  # vertebrae have got other names: what is under way is of another one
         finding, results = self._session.finding, self._session.results
         if finding is None or results is None or finding.level == self._level:
             return
         self._level = finding.level
+        self._rest += 1
         self._ui.patchLabel.clear()
         pictures, about = results.kept(finding.level)
-        if about is not None and {*_PARTS, "changed"} <= set(pictures):
+        if is_whole(pictures, about):
             self._setSlider(float(about["wanted"]))
             self._draw(pictures, about)
             return
@@ -102,8 +106,11 @@ class CounterfactualPart:
             self._say(_("drawing..."))
 
     def _answered(self, wish: Wish, answer: Mapping[str, Any]) -> None:
-        if self._isOver or wish.level != self._level or self._session.results is None:
+        wanted, same = wish.options["grades"][0], self._levels == tuple(self._session.levels())
+        if self._isOver or wish.level != self._level or self._session.results is None or not same:
             return
+        if wish.options["preset"] == REFINED and wanted != self._ui.gradeSlider.value / _STEPS:
+            return  # the slider was moved meanwhile, and a preview is coming
         arrays, about = told(answer)
         if self._isShown:
             self._draw(arrays, about)
@@ -115,7 +122,7 @@ class CounterfactualPart:
             runLater(REST_MS, lambda: self._refine(rest))
 
     def _refine(self, rest: int) -> None:
-        if rest == self._rest and not self._isOver and not self._explaining.busy:
+        if rest == self._rest and self._isShown and not self._isOver and not self._explaining.busy:
             self._ask(REFINED)
 
     def _keep(self, level: str, arrays: Mapping[str, Any], about: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 from VertebralGradingLib.errors import CentroidError, OutputError, VertebralGradingError
 from VertebralGradingLib.panel.session import Session
 from VertebralGradingLib.report import write_report
-from VertebralGradingLib.report.drawn import Drawn
+from VertebralGradingLib.report.drawn import Drawn, is_whole
 from VertebralGradingLib.report.write import NAMES
 from VertebralGradingLib.scene.inputs import ct_from_node, labels_from_node, points_from_node
 from VertebralGradingLib.scene.results import StudyResults
@@ -92,7 +92,7 @@ def _folder(text: str) -> Path:
 def _drawn(results: StudyResults) -> list[Drawn]:
     """What the scene keeps of drawn vertebrae."""
     kept = [(finding.level, *results.kept(finding.level)) for finding in results.report.findings]
-    return [Drawn.of_pictures(level, pictures, about) for level, pictures, about in kept if about is not None]
+    return [Drawn.of_pictures(level, pictures, about) for level, pictures, about in kept if is_whole(pictures, about)]
 
 
 def _isVolume(results: StudyResults) -> bool:

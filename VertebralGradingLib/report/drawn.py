@@ -19,6 +19,7 @@ WARNINGS = {
     "changes_elsewhere": "more than this vertebra changes",
 }
 CAPTIONS = ("the CT", "as the network redraws it", "at grade {grade:.1f}", "what the grade changed")
+_TOLD = {"wanted", "score", "reached", "psnr_db", "outside_share", "warnings"}
 _OF_EACH = ("wanted", "reached", "outside_share", "new_air_mm2", "warnings")
 _EDGE, _BAR = 192, 20
 _CROP_MM = 96
@@ -49,6 +50,11 @@ class Drawn:
         """
         images = (pictures["original"], pictures["decoded"], pictures["changed"])
         return cls(level, counterfactual_png(*images, float(about["wanted"])), counterfactual_sentence(about))
+
+
+def is_whole(pictures: Mapping[str, Any], about: Any) -> bool:
+    """Whether pictures and what is told of them are all there, as :meth:`Drawn.of_pictures` needs them."""
+    return {"original", "decoded", "changed"} <= set(pictures) and isinstance(about, dict) and _TOLD <= set(about)
 
 
 def figures(drawn: Sequence[Drawn]) -> str:
@@ -109,7 +115,7 @@ def counterfactual_sentence(about: Mapping[str, Any]) -> str:
     text = (
         f"Drawn by the diffusion autoencoder at grade {about['wanted']:.1f}; it grades this vertebra "
         f"{about['score']:.1f} and its own picture {about['reached']:.1f}. Redrawing alone: {about['psnr_db']:.0f} dB; "
-        f"{100 * about['outside_share']:.0f} % of the change lies outside of the vertebra."
+        f"{100 * about['outside_share']:.0f} % of the change lies outside of a box of 30 x 44 mm around it."
     )
     said: Sequence[str] = [WARNINGS[name] for name in about["warnings"] if name in WARNINGS]
     return f"{text} Caution: {'; '.join(said)}." if said else text

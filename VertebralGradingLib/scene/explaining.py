@@ -12,19 +12,26 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+
 from VertebralGradingLib.backend.protocol import inputs_message
 from VertebralGradingLib.backend.session import Handlers, Message
 from VertebralGradingLib.backend.temporary import request_folder, sweep
-from VertebralGradingLib.errors import CentroidError, VertebralGradingError
+from VertebralGradingLib.errors import CentroidError, InputError, VertebralGradingError
+from VertebralGradingLib.points import Point
 from VertebralGradingLib.reformation import Grid, patch_grid
-from VertebralGradingLib.scene.grading import Inputs, read_inputs
+from VertebralGradingLib.scene.grading import Inputs
+from VertebralGradingLib.scene.inputs import labels_from_node, points_from_node, voxels_from_node
 from VertebralGradingLib.scene.job import RunLater, Worker, unexpected
 from VertebralGradingLib.scene.results import StudyResults
+from VertebralGradingLib.segmentation.labels import centroids_from_labels
 from VertebralGradingLib.spine import build_spine
 from VertebralGradingLib.volume import as_ct
 
 MARGIN_MM = 100.0
 """What is sent of the CT reaches so far from the middle of the vertebra: a patch's corner is 91 mm away."""
+_SAME_MM = 12.0
+"""A point so near to a body's middle lies in it."""
 _POLL_MS = 20
 
 
@@ -83,13 +90,19 @@ class Explaining:
         return self._now is not None or self._waiting
 
     def open(self, results: StudyResults) -> None:
-        """Read the study's image and points once.
+        """Read the study's image and where its findings say that vertebrae are, once.
+
+        The user's own points and segments may have been renamed, moved or removed since.
 
         Raises:
-            VertebralGradingError: they cannot be used any more; the hint says why.
+            VertebralGradingError: the image cannot be used any more; the hint says why.
         """
         self.close()
-        self._inputs = read_inputs(results.image_node, results.centroids_node, results.given_node)
+        node = results.image_node
+        ct = voxels_from_node(node) if node is not None and node.IsA("vtkMRMLScalarVolumeNode") else None
+        if ct is None:
+            raise InputError("This study has no CT.", "Grade a CT to see its vertebrae drawn.")
+        self._inputs = Inputs(node, None, None, ct, _points(results), None)
 
     def close(self) -> None:
         """Forget the study; nothing is answered any more, and no voxel stays on the disk."""
@@ -177,6 +190,26 @@ class Explaining:
         self._on_error(wish, error)
 
 
+def _points(results: StudyResults) -> tuple[Point, ...]:
+    """One point for each finding: the user's own that lies in it, under the finding's name, else the body's middle."""
+    centroids, given = results.centroids_node, results.given_node
+    try:
+        if centroids is not None:
+            own = points_from_node(centroids)
+        else:
+            own = centroids_from_labels(labels_from_node(given)) if given is not None else []
+    except VertebralGradingError:
+        own = []  # they were changed since
+    out = []
+    for finding in results.report.findings:
+        right, anterior, up = finding.center_ras_mm
+        apart = [float(np.linalg.norm(np.subtract(one.position, finding.center_ras_mm))) for one in own]
+        near = own[int(np.argmin(apart))].position if apart and min(apart) < _SAME_MM else (right, anterior, up)
+        named = not finding.level.startswith("V")  # V1, V2, ... are no names but the order
+        out.append(Point(near, finding.level if named else None))
+    return tuple(out)
+
+
 class _Voxels:
     """The surroundings of one vertebra on the disk, written in a thread.
 
@@ -192,17 +225,20 @@ class _Voxels:
         self._center = grid.points().reshape(-1, 3).mean(0)
         self._folder: TemporaryDirectory[str] | None = None
         self._over = False
+        self._lock = threading.Lock()
         threading.Thread(target=self._write, name="VertebralGrading voxels", daemon=True).start()
 
     def clean(self) -> None:
         """Remove them, at once or when they have been written."""
-        self._over = True
-        if self.fields is not None and self._folder is not None:
-            self._folder.cleanup()
-            self._folder = None
+        with self._lock:
+            self._over = True
+            folder, known = self._folder, self.fields is not None
+            if known:
+                self._folder = None
+        if known and folder is not None:
+            folder.cleanup()
 
     def _write(self) -> None:
-        fields: dict[str, Any] | VertebralGradingError
         try:
             sweep(self._temporary)
             self._folder = request_folder(self._temporary)
@@ -210,12 +246,13 @@ class _Voxels:
             if part.ct is not None:
                 near = part.ct.around(self._center, MARGIN_MM)
                 part = replace(part, ct=as_ct(near.array, near.affine, keep=near.array))
-            fields = inputs_message(Path(self._folder.name), part.ct, part.points, None, part.lowest)
+            self.fields = inputs_message(Path(self._folder.name), part.ct, part.points, None, part.lowest)
         except VertebralGradingError as error:
-            fields = error
+            self.fields = error.with_traceback(None)  # the trace would hold the voxels
+            self.clean()
         except Exception as error:
             self.fields = unexpected(error)
+            self.clean()
             raise  # the thread's trace goes to the log
-        self.fields = fields
         if self._over:
             self.clean()

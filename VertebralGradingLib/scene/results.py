@@ -145,6 +145,8 @@ class StudyResults:
     def kept(self, level: str) -> tuple[dict[str, NDArray[Any]], Any]:
         """Pictures (R, C) HU by part that :meth:`keep` has kept, and what is to be told of them; empty without any."""
         nodes = list(self._drawn(level))
+        if any(node.GetImageData() is None for node in nodes):
+            return {}, None  # its file was not found on loading
         pictures = {str(node.GetAttribute(DRAWN)): slicer.util.arrayFromVolume(node)[0] for node in nodes}
         try:
             return pictures, json.loads(nodes[0].GetAttribute(ABOUT)) if nodes else None

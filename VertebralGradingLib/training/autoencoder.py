@@ -277,7 +277,8 @@ def train_autoencoder(
         workers: processes that render, on the CPU.
         limit_seconds: of training in this call.
         patches: folder of the patches; ``out/patches`` by default.
-        data: VerSe-style folder of CTs with centroids, unlabelled, that are trained on instead of phantoms.
+        data: VerSe-style folder of CTs with centroids that are trained on instead of phantoms, without labels whatever
+            the configuration says.
         start: folder of an earlier run of the same layout, whose averaged weights are begun with.
         progress: called with (what is done, done, total, row of the curve).
 
@@ -287,6 +288,8 @@ def train_autoencoder(
         OutputError: nothing can be written.
     """
     folder = Path(patches) if patches is not None else Path(out) / "patches"
+    if data is not None:
+        config = replace(config, labels=0.0, change=0.0, edits=0.0)
 
     def filling(filled: Filled) -> None:
         if data is None:
