@@ -18,6 +18,7 @@ Array = NDArray[np.float64]
 CALIBRATIONS = ("means", "poly1", "poly2", "poly3", "isotonic")
 TOP = 3.0
 """The highest grade."""
+_LEAST_HALF = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,9 +122,12 @@ class LatentGrader:
         return np.quantile(grades, [0.05, 0.95], axis=1).T
 
     def interval(self, z: Any) -> Array:
-        """(N, L) latents -> (N, 2) 90 % interval of the score: conformal, and no narrower than :meth:`spread`."""
+        """(N, L) latents -> (N, 2) 90 % interval of the score: conformal, and no narrower than :meth:`spread`.
+
+        Nor narrower than a quarter of a grade on either side: where nearly all are whole, conformal widths are 0.
+        """
         score = np.atleast_1d(self.score(np.atleast_2d(z)))
-        half = self.conformal[np.digitize(score, [0.5, 1.5])]
+        half = np.maximum(self.conformal[np.digitize(score, [0.5, 1.5])], _LEAST_HALF)
         spread = self.spread(z)
         low, high = np.minimum(score - half, spread[:, 0]), np.maximum(score + half, spread[:, 1])
         return np.clip(np.column_stack([low, high]), 0.0, TOP)
