@@ -106,6 +106,7 @@ def counterfactual_files(
     out_dir: str | Path,
     preset: str = "fine",
     lowest: str | None = None,
+    binary: bool = False,
 ) -> dict[str, Any]:
     """What one vertebra would look like at other grades, by the diffusion autoencoder, as files.
 
@@ -120,6 +121,7 @@ def counterfactual_files(
         out_dir: folder, made when missing.
         preset: how finely images are drawn: "paper", "fine" or "live".
         lowest: level of the lowest centroid, where they have no names.
+        binary: instead of grades, as far on the other side between healthy and fractured.
 
     Returns:
         what stands in ``counterfactual.json``.
@@ -131,7 +133,8 @@ def counterfactual_files(
     from VertebralGradingLib.png import write_animation, write_png
 
     ct, spine, _ = read_study(ct_path, centroids_path, None, lowest)
-    seen = explain(ct, spine, level=level, kind="counterfactual", method="dae", grades=list(grades), preset=preset)
+    wish: dict[str, Any] = {"grades": list(grades), "preset": preset, "binary": binary}
+    seen = explain(ct, spine, level=level, kind="counterfactual", method="dae", **wish)
     images = {name: value for name, value in seen.items() if isinstance(value, np.ndarray)}
     numbers = {"level": level, "preset": preset, **{k: v for k, v in seen.items() if k not in images}}
     out = Path(out_dir)

@@ -468,6 +468,21 @@ def test_pictures_of_a_counterfactual(tmp_path: Path) -> None:
     assert "<script>" not in page and "&lt;b&gt;" in page
 
 
+def test_binary_counterfactual_crosses_the_hyperplane(installed: Path, case) -> None:
+    spine = build_spine(case.points)
+    seen = pipeline.explain(case.ct, spine, level="L1", kind="counterfactual", method="dae", binary=True)
+    system, _ = method.loaded()
+    here = system.grader.calibration.distances(seen["score"])
+    there = system.grader.calibration.distances(seen["wanted"][0])
+    assert len(seen["wanted"]) == 1 and seen["changed"].shape[0] == 1
+    edge = system.grader.calibration.grades(0.0)
+    assert (seen["score"] - edge) * (seen["wanted"][0] - edge) <= 0
+    if 0 < seen["score"] < 3 and 0 < seen["wanted"][0] < 3:
+        assert float(there) == pytest.approx(-float(here), abs=0.02)
+    with pytest.raises(InputError, match="option"):
+        pipeline.explain(case.ct, spine, level="L1", kind="counterfactual", method="dae", binary=1)
+
+
 def test_bad_wishes_are_typed_errors(installed: Path, case) -> None:
     spine = build_spine(case.points)
 

@@ -125,13 +125,16 @@ def counterfactual(
         "counterfactual-output"
     ),
     preset: Annotated[str, typer.Option("--preset", help="paper (slow), fine, live (quick).")] = "fine",
+    binary: Annotated[
+        bool, typer.Option("--binary", help="As far on the other side between healthy and fractured, no grade.")
+    ] = False,
     lowest: _Lowest = None,
 ) -> None:
     """Show what a vertebra would look like at another grade, by the diffusion autoencoder (a model, and PyTorch)."""
     from VertebralGradingLib.files import counterfactual_files
 
     wanted = tuple(grade or (0.0, 1.0, 2.0, 3.0))
-    seen = counterfactual_files(ct, centroids, level, wanted, out, preset, lowest)
+    seen = counterfactual_files(ct, centroids, level, wanted, out, preset, lowest, binary)
     OUT.print(f"{level}: score {seen['score']:.2f}; decoded unchanged with PSNR {seen['psnr_db']:.1f} dB")
     for asked, reached, warnings in zip(seen["wanted"], seen["reached"], seen["warnings"], strict=True):
         note = f"; {', '.join(warnings)}" if warnings else ""

@@ -146,6 +146,10 @@ class LatentGrader:
         step = (float(self.calibration.distances(grade)) - float(self.distance(z))) / float(way @ self.normal)
         return z + self.scale * step * way
 
+    def other_side(self, z: Any) -> float:
+        """Score as far on the other side of the hyperplane as a latent (L,) lies on its own."""
+        return float(self.calibration.grades(-self.distance(z)))
+
     def direction(self, project: bool = True) -> Array:
         """(L,) unit vector, in standardised latents, along which latents are moved."""
         way = self.way

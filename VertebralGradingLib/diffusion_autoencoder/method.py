@@ -81,7 +81,8 @@ class LatentGrading:
             level: which vertebra.
             kind: "counterfactual".
             options: ``grades`` (0..3, continuous; 0, 1, 2 and 3 where missing), ``preset``, ``project``
-                (:meth:`inference.Autoencoder.counterfactuals`).
+                (:meth:`inference.Autoencoder.counterfactuals`), ``binary`` for the other side of the hyperplane
+                between healthy and fractured instead of grades.
 
         Returns:
             ``original``, ``decoded`` (128, 128) and ``changed`` (N, 128, 128) HU at 1 mm; ``score``, ``wanted``,
@@ -93,13 +94,15 @@ class LatentGrading:
         """
         if kind != "counterfactual":
             raise MethodError(f"The latent method does not explain by {kind!r}.", "It offers: counterfactual.")
-        wanted, preset, project = _wishes(options)
+        wanted, preset, project, binary = _wishes(options)
         ct = _ct(study.ct)
         vertebra = study.spine.by_level.get(level)
         if vertebra is None or not bool(ct.contains(vertebra.center)):
             raise CentroidError(f"{level} does not lie in the CT.", "Choose another vertebra.")
         system, _ = loaded()
         patch = sagittal_patch(ct, study.spine, vertebra).image
+        if binary:
+            wanted = [system.grader.other_side(system.encode(patch[None])[0])]
         return as_arrays(system.counterfactuals(patch, wanted, preset, project))
 
 
@@ -141,26 +144,28 @@ def loaded() -> tuple[Autoencoder, str]:
     return _LOADED[key], model.version
 
 
-def _wishes(options: dict[str, Any]) -> tuple[list[float], str, bool]:
-    """Grades, preset and whether to project, out of options that may come from anywhere.
+def _wishes(options: dict[str, Any]) -> tuple[list[float], str, bool, bool]:
+    """Grades, preset, whether to project, whether to cross the hyperplane: out of options that may come from anywhere.
 
     Raises:
         MethodError: an unknown name.
         InputError: a value of another kind.
     """
-    unknown = set(options) - {"grades", "preset", "project"}
+    unknown = set(options) - {"grades", "preset", "project", "binary"}
     if unknown:
-        raise MethodError(f"Unknown options: {', '.join(sorted(unknown))}.", "Use grades, preset and project.")
+        raise MethodError(f"Unknown options: {', '.join(sorted(unknown))}.", "Use grades, preset, project and binary.")
     grades = options.get("grades", [0.0, 1.0, 2.0, 3.0])
-    preset, project = options.get("preset", "live"), options.get("project", True)
+    preset, project, binary = options.get("preset", "live"), options.get("project", True), options.get("binary", False)
     numbers = isinstance(grades, (list, tuple)) and all(
         isinstance(one, (int, float)) and not isinstance(one, bool) for one in grades
     )
     if not numbers or not 1 <= len(grades) <= MOST_GRADES:
         raise InputError("The grades wanted are no list of numbers.", f"Give 1 to {MOST_GRADES} numbers, 0 to 3.")
-    if not isinstance(preset, str) or not isinstance(project, bool):
-        raise InputError("An option of the counterfactual cannot be used.", "preset is a word, project true or false.")
-    return [float(one) for one in grades], preset, project
+    if not isinstance(preset, str) or not isinstance(project, bool) or not isinstance(binary, bool):
+        raise InputError(
+            "An option of the counterfactual cannot be used.", "preset is a word, project and binary are true or false."
+        )
+    return [float(one) for one in grades], preset, project, binary
 
 
 def _ct(ct: Volume | None) -> Volume:
