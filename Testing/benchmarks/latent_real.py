@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from body_mask_table import DATA, REAL, RENDERED
 
-from VertebralGradingLib.diffusion_autoencoder.method import as_arrays, loaded
+from VertebralGradingLib.diffusion_autoencoder.method import as_arrays, is_shown, loaded
 from VertebralGradingLib.diffusion_autoencoder.strip import strip
 from VertebralGradingLib.evaluation.statistics import area_under_curve
 from VertebralGradingLib.image_io import read_labels, read_volume
@@ -61,7 +61,7 @@ def main() -> None:
     cases = {name: (ct, spine) for name, ct, spine in _cases()}
     known: list[tuple[bool, float, float]] = []
     for name, (ct, spine) in cases.items():
-        shown = [v for v in spine.vertebrae if v.gradable_level and bool(ct.contains(v.center))]
+        shown = [v for v in spine.vertebrae if v.gradable_level and is_shown(ct, spine, v)]
         z = system.encode(np.stack([sagittal_patch(ct, spine, v).image for v in shown]))
         cells = []
         rows = zip(shown, system.grader.score(z), system.grader.distance(z), system.grader.direct(z), strict=True)

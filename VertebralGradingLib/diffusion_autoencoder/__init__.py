@@ -5,3 +5,5 @@ Each file is one part: ``network`` and ``sampler`` know nothing of each other, `
 
 WINDOW_HU = (-300.0, 800.0)
 """What the networks see, cut to and scaled to -1..1 (sheet 1, section 2)."""
+VOI_MM = (30.0, 44.0)
+"""Height and depth of the box around the vertebra of interest, where no mask says what it covers."""

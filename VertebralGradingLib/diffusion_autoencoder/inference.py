@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from VertebralGradingLib.diffusion_autoencoder import VOI_MM
 from VertebralGradingLib.diffusion_autoencoder.latent import TOP, LatentGrader
 from VertebralGradingLib.diffusion_autoencoder.network import AutoencoderConfig, NoisePredictor, SemanticEncoder
 from VertebralGradingLib.diffusion_autoencoder.patches import finer, to_hu, to_network
@@ -32,8 +33,6 @@ AIR_HU = -250.0
 NEW_AIR_MM2 = 30.0
 OUTSIDE_SHARE = 0.30
 """Of the change's energy, beyond which it is said that more than this vertebra changed (sheet 1, section 8)."""
-VOI_MM = (30.0, 44.0)
-"""Height and depth of the box around the vertebra of interest, where no mask says what it covers."""
 _KEPT = 8
 """Patches whose noise is remembered."""
 

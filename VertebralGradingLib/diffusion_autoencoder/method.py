@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from VertebralGradingLib.diffusion_autoencoder import VOI_MM
 from VertebralGradingLib.errors import CentroidError, InputError, MethodError
 from VertebralGradingLib.findings import Evidence
 from VertebralGradingLib.genant import grade_of_score
 from VertebralGradingLib.reformation import sagittal_patch
+from VertebralGradingLib.spine import Spine, Vertebra
 from VertebralGradingLib.study import Study
 from VertebralGradingLib.volume import Volume
 
@@ -40,7 +42,7 @@ class LatentGrading:
         loaded()
 
     def grade(self, study: Study) -> dict[str, Evidence]:
-        """Evidence for every vertebra whose patch lies in the CT.
+        """Evidence for every vertebra that the CT shows whole; there is none for one that its edge may cut.
 
         Raises:
             MethodError: there is no CT, no model, or no PyTorch.
@@ -50,7 +52,7 @@ class LatentGrading:
         patches = {}
         for item in study.vertebrae:
             vertebra = item.vertebra
-            if bool(ct.contains(vertebra.center)):
+            if is_shown(ct, study.spine, vertebra):
                 patches[vertebra.level] = sagittal_patch(ct, study.spine, vertebra).image
         if not patches:
             return {}
@@ -97,13 +99,22 @@ class LatentGrading:
         wanted, preset, project, binary = _wishes(options)
         ct = _ct(study.ct)
         vertebra = study.spine.by_level.get(level)
-        if vertebra is None or not bool(ct.contains(vertebra.center)):
-            raise CentroidError(f"{level} does not lie in the CT.", "Choose another vertebra.")
+        if vertebra is None or not is_shown(ct, study.spine, vertebra):
+            raise CentroidError(f"{level} does not lie in the CT as a whole.", "Choose another vertebra.")
         system, _ = loaded()
         patch = sagittal_patch(ct, study.spine, vertebra).image
         if binary:
             wanted = [system.grader.other_side(system.encode(patch[None])[0])]
         return as_arrays(system.counterfactuals(patch, wanted, preset, project))
+
+
+def is_shown(ct: Volume, spine: Spine, vertebra: Vertebra) -> bool:
+    """Whether the CT holds the whole box around a vertebra, so that its edge does not look like lost height."""
+    _, anterior, up = spine.axes(vertebra).T
+    corners = [
+        vertebra.center + a * VOI_MM[0] / 2 * up + b * VOI_MM[1] / 2 * anterior for a in (-1, 1) for b in (-1, 1)
+    ]
+    return bool(ct.contains(np.array(corners)).all())
 
 
 def as_arrays(made: list[Counterfactual]) -> dict[str, Any]:

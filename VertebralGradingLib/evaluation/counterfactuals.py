@@ -35,7 +35,6 @@ SHAPES = ("wedge", "biconcave", "crush")
 LOSS_OF_GRADE = {1: 0.225, 2: 0.32, 3: 0.48}
 """Graded loss of the vertebra that stands for a grade."""
 METHODS = ("counterfactual", "no edit", "nearest neighbour", "mean image", "truth itself")
-_PER_SPINE = 2
 _MAX_SPINES = 400
 _GALLERY_SPINES = 24
 _GALLERY = 480
@@ -151,7 +150,7 @@ def draw_cases(count: int, seed: int = 9000) -> Iterator[list[Case]]:
         levels = list(rng.permutation([level for level in pool[0].levels if level[1:] != "1" or level[0] == "L"]))
         broken = [level for level in levels if pool[0].graded_loss(level) >= 0.25]
         whole = [level for level in levels if level not in pool[0].truths]
-        for level in (*broken[: _PER_SPINE - 1], *whole[:1]):
+        for level in (*broken[:1], *whole[:1]):
             cases = _cases(pool, str(level), int(rng.integers(1 << 31)), f"{seed}-{number}")
             if cases:
                 yield cases

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,11 @@ from VertebralGradingLib.diffusion_autoencoder.sampler import Schedule, dpm_deco
 from VertebralGradingLib.errors import InputError
 from VertebralGradingLib.genant import score_of_loss
 from VertebralGradingLib.png import tile
-from VertebralGradingLib.resources import resource
 from VertebralGradingLib.training.checkpoints import write_tensors
 from VertebralGradingLib.training.folders import patches_from_folder
 from VertebralGradingLib.training.loop import LoopConfig
 from VertebralGradingLib.training.patches import Patches, PatchPlan, fill
-from VertebralGradingLib.training.runs import Filled, Told, begin_with, run
+from VertebralGradingLib.training.runs import Filled, Told, begin_with, read_config, run
 
 CONFIGS = ("paper128", "default", "small", "tiny")
 MIMICS = {"uniform": 1.0, "hard": 3.0}
@@ -96,29 +94,27 @@ def configured(name: str, spines: int | None = None, preset: str = "uniform") ->
     """
     if preset not in MIMICS:
         raise InputError(f"There is no preset {preset!r}.", f"Choose one of: {', '.join(MIMICS)}.")
-    path = resource(f"{_FOLDER}/{name}.json") if name in CONFIGS else Path(name)
-    if not path.is_file():
-        raise InputError(f"There is no configuration {path.name!r}.", f"Choose one of: {', '.join(CONFIGS)}.")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        config = AutoencoderTraining(
-            AutoencoderConfig.from_dict(content["network"]),
-            PatchPlan(**content["patches"]),
-            LoopConfig(**content["loop"]),
-            int(content["batch"]),
-            **{name: float(content[name]) for name in _WEIGHTS if name in content},
-            seed=int(content.get("seed", 0)),
-        )
-        weights = [getattr(config, name) for name in _WEIGHTS]
-        numbers = [*vars(config.patches).values(), *vars(config.loop).values(), config.batch, *weights]
-        if not all(type(one) in (int, float) and one >= 0 for one in numbers) or config.batch < 1:
-            raise ValueError("sizes must be numbers")
-        with torch.device("meta"):
-            DiffusionAutoencoder(config.network)
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"The configuration {path.name!r} cannot be used.", "Compare it with a given one.") from error
+    config = read_config(name, CONFIGS, _FOLDER, _made)
     plan = replace(config.patches, mimics=MIMICS[preset] * config.patches.mimics)
     return replace(config, patches=plan if spines is None else replace(plan, spines=spines))
+
+
+def _made(content: dict[str, Any]) -> AutoencoderTraining:
+    config = AutoencoderTraining(
+        AutoencoderConfig.from_dict(content["network"]),
+        PatchPlan(**content["patches"]),
+        LoopConfig(**content["loop"]),
+        int(content["batch"]),
+        **{name: float(content[name]) for name in _WEIGHTS if name in content},
+        seed=int(content.get("seed", 0)),
+    )
+    weights = [getattr(config, name) for name in _WEIGHTS]
+    numbers = [*vars(config.patches).values(), *vars(config.loop).values(), config.batch, *weights]
+    if not all(type(one) in (int, float) and one >= 0 for one in numbers) or config.batch < 1:
+        raise ValueError("sizes must be numbers")
+    with torch.device("meta"):
+        DiffusionAutoencoder(config.network)
+    return config
 
 
 @dataclass(eq=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -19,7 +18,6 @@ from VertebralGradingLib.healthivert.gap import Gap, closing, opened
 from VertebralGradingLib.healthivert.network import Drawn, Generator, GeneratorConfig
 from VertebralGradingLib.healthivert.preparation import to_network
 from VertebralGradingLib.png import tile
-from VertebralGradingLib.resources import resource
 from VertebralGradingLib.training.adversary import (
     MIDDLE_COLUMNS,
     Discriminators,
@@ -32,7 +30,7 @@ from VertebralGradingLib.training.adversary import (
 )
 from VertebralGradingLib.training.checkpoints import write_tensors
 from VertebralGradingLib.training.loop import LoopConfig
-from VertebralGradingLib.training.runs import Filled, Told, run
+from VertebralGradingLib.training.runs import Filled, Told, read_config, run
 from VertebralGradingLib.training.slices import SlicePlan, Slices, fill
 
 CONFIGS = ("paper256", "default", "small", "tiny")
@@ -80,25 +78,23 @@ def configured(name: str, view: str = "sagittal") -> HealthivertTraining:
     Raises:
         InputError: there is none, or it does not fit this program.
     """
-    path = resource(f"{_FOLDER}/{name}.json") if name in CONFIGS else Path(name)
-    if not path.is_file():
-        raise InputError(f"There is no configuration {path.name!r}.", f"Choose one of: {', '.join(CONFIGS)}.")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        config = HealthivertTraining(
-            GeneratorConfig.from_dict(content["network"]),
-            SlicePlan(**content["slices"]),
-            LoopConfig(**content["loop"]),
-            Weights(**content.get("weights", {})),
-            int(content["batch"]),
-            int(content["judges"]),
-            int(content.get("seed", 0)),
-        )
-        if config.batch < 1 or config.judges < 1:
-            raise ValueError("sizes must be numbers")
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"The configuration {path.name!r} cannot be used.", "Compare it with a given one.") from error
+    config = read_config(name, CONFIGS, _FOLDER, _made)
     return replace(config, slices=replace(config.slices, view=view))
+
+
+def _made(content: dict[str, Any]) -> HealthivertTraining:
+    config = HealthivertTraining(
+        GeneratorConfig.from_dict(content["network"]),
+        SlicePlan(**content["slices"]),
+        LoopConfig(**content["loop"]),
+        Weights(**content.get("weights", {})),
+        int(content["batch"]),
+        int(content["judges"]),
+        int(content.get("seed", 0)),
+    )
+    if config.batch < 1 or config.judges < 1:
+        raise ValueError("sizes must be numbers")
+    return config
 
 
 class Players(nn.Module):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import nn
 
 from VertebralGradingLib.errors import InputError, MethodError
+from VertebralGradingLib.resources import resource
 from VertebralGradingLib.training.checkpoints import read_tensors
 from VertebralGradingLib.training.loop import LoopConfig, Task, fit
 
@@ -86,6 +87,30 @@ def run(
     described = {**config.to_dict(), samples: made_of}
     average, _ = fit(model, task, config.loop, out, device, described, limit_seconds, trained)
     return average
+
+
+Config = TypeVar("Config")
+
+
+def read_config(name: str, names: Sequence[str], folder: str, made: Callable[[dict[str, Any]], Config]) -> Config:
+    """A configuration by name, or by the path of a JSON file.
+
+    Args:
+        name: one of ``names``, or a file of the same form.
+        names: that come along.
+        folder: of theirs, among the resources.
+        made: makes it of the file's content; ValueError, KeyError and TypeError say that it cannot be made.
+
+    Raises:
+        InputError: there is none, or it does not fit this program.
+    """
+    path = resource(f"{folder}/{name}.json") if name in names else Path(name)
+    if not path.is_file():
+        raise InputError(f"There is no configuration {path.name!r}.", f"Choose one of: {', '.join(names)}.")
+    try:
+        return made(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"The configuration {path.name!r} cannot be used.", "Compare it with a given one.") from error
 
 
 def begin_with(model: nn.Module, folder: Path) -> None:
