@@ -86,6 +86,11 @@ def opened(values: NDArray[T], gap: Gap, fill: Any = 0) -> NDArray[T]:
     return out
 
 
+def moved(values: NDArray[T], down: int) -> NDArray[T]:
+    """A slice moved down by whole rows (up where negative); the outermost row is repeated."""
+    return values[np.clip(np.arange(len(values)) - down, 0, len(values) - 1)]
+
+
 def closed(original: NDArray[T], drawn: NDArray[T], gap: Gap, height: int) -> NDArray[T]:
     """A slice in which the body has another height: the middle of what was drawn, between the original's two parts.
 

@@ -16,6 +16,8 @@ from torch.nn import functional
 
 _RATES = (2, 4, 8, 16)
 _SOFTMAX_SCALE = 10.0
+LOWEST_LEVEL = 17.0
+"""Place of L5 on the axis of levels: by it places are brought to about 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,14 @@ class GeneratorConfig:
         gap: rows of the gap.
         width: channels of the first level.
         attention: whether the fine generator borrows from the surroundings (contextual attention).
+        level: whether both are told which vertebra it is; the published ones are not.
     """
 
     size: int = 256
     gap: int = 40
     width: int = 16
     attention: bool = True
+    level: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """For a card or a configuration file."""
@@ -51,8 +55,10 @@ class GeneratorConfig:
         if not all(type(values.get(name, 8)) is int and 0 < values.get(name, 8) <= 1024 for name in _NUMBERS):
             raise ValueError("sizes must be whole numbers")
         config = cls(**values)
-        if config.size % 8 or config.width % 2 or config.gap >= config.size or type(config.attention) is not bool:
+        if config.size % 8 or config.width % 2 or config.gap >= config.size:
             raise ValueError("the sizes do not fit each other")
+        if type(config.attention) is not bool or type(config.level) is not bool:
+            raise ValueError("attention and level must be true or false")
         return config
 
 
@@ -87,9 +93,12 @@ class Generator(nn.Module):
     def __init__(self, config: GeneratorConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or GeneratorConfig()
-        self.coarse, self.fine = Coarse(config.width), Fine(config.width, config.attention)
+        planes = 1 + int(config.level)
+        self.coarse, self.fine = Coarse(config.width, planes), Fine(config.width, config.attention, planes)
 
-    def forward(self, ct: Tensor, mask: Tensor, place: Tensor, guide: Tensor | None = None) -> Drawn:
+    def forward(
+        self, ct: Tensor, mask: Tensor, place: Tensor, guide: Tensor | None = None, level: Tensor | None = None
+    ) -> Drawn:
         """Draw the gap.
 
         Args:
@@ -97,8 +106,15 @@ class Generator(nn.Module):
             mask: (B, 1, H, W) 1 in the gap.
             place: (B,) how far beside the middle the slice lies, 0 in the middle to 1 at the vertebra's side.
             guide: (B, 1, H, W) 0..1, little where fractures are; all ones where nothing is known.
+            level: (B,) place of the vertebra on the axis of levels, where the layout has it.
+
+        Raises:
+            ValueError: the level is missing.
         """
-        plane = place.to(ct.dtype).reshape(-1, 1, 1, 1).expand_as(ct)
+        if self.config.level and level is None:
+            raise ValueError("these generators want to know the level")
+        planes = [place, level / LOWEST_LEVEL] if self.config.level and level is not None else [place]
+        plane = torch.cat([one.to(ct.dtype).reshape(-1, 1, 1, 1).expand_as(ct) for one in planes], 1)
         guide = torch.ones_like(ct) if guide is None else guide
         coarse, neighbours, first = self.coarse(ct, mask, plane, guide)
         fine, body, second = self.fine(ct, neighbours, mask, plane, coarse)
@@ -110,11 +126,12 @@ class Coarse(nn.Module):
 
     Args:
         n: channels of the first level.
+        planes: numbers that are given as constant planes.
     """
 
-    def __init__(self, n: int) -> None:
+    def __init__(self, n: int, planes: int = 1) -> None:
         super().__init__()
-        self.down = nn.Sequential(*_encoder(3, n), *(_conv(4 * n, 4 * n, rate=rate) for rate in _RATES))
+        self.down = nn.Sequential(*_encoder(2 + planes, n), *(_conv(4 * n, 4 * n, rate=rate) for rate in _RATES))
         self.height = _Height(4 * n)
         self.middle = nn.Sequential(_conv(4 * n, 4 * n), _conv(4 * n, 4 * n))
         self.to_half = nn.Sequential(_conv(4 * n + 1, 2 * n), _conv(2 * n, 2 * n))
@@ -137,12 +154,14 @@ class Fine(nn.Module):
     Args:
         n: channels of the first level.
         attention: whether the second branch has it.
+        planes: numbers that are given as constant planes.
     """
 
-    def __init__(self, n: int, attention: bool = True) -> None:
+    def __init__(self, n: int, attention: bool = True, planes: int = 1) -> None:
         super().__init__()
-        self.near = nn.Sequential(*_encoder(4, n), *(_conv(4 * n, 4 * n, rate=rate) for rate in _RATES))
-        self.far = nn.Sequential(*_encoder(4, n, last=nn.ReLU()))
+        inside = 3 + planes
+        self.near = nn.Sequential(*_encoder(inside, n), *(_conv(4 * n, 4 * n, rate=rate) for rate in _RATES))
+        self.far = nn.Sequential(*_encoder(inside, n, last=nn.ReLU()))
         self.attention = ContextualAttention() if attention else None
         self.after = nn.Sequential(_conv(4 * n, 4 * n), _conv(4 * n, 4 * n))
         self.joined = _conv(8 * n, 4 * n)

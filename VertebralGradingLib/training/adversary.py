@@ -17,6 +17,7 @@ from torch.nn import functional
 from VertebralGradingLib.healthivert.network import Drawn
 
 EdgeOn = Literal["soft", "as_released"]
+ClosedAt = Literal["truth", "predicted"]
 MIDDLE_COLUMNS = 70
 """Columns of the gap that the third discriminator sees."""
 
@@ -33,6 +34,8 @@ class Weights:
         edge: of the squared difference of edges.
         height: of the relative error of either height.
         edge_on: see the module.
+        closed_at: height at which slices are judged: the "predicted" one, as released, or the vertebra's own ("truth"),
+            where what is drawn lies on what it is compared with, and the mask is judged in the whole gap.
     """
 
     adversary: float = 1.0 / 6.0
@@ -42,6 +45,7 @@ class Weights:
     edge: float = 800.0
     height: float = 40.0
     edge_on: EdgeOn = "soft"
+    closed_at: ClosedAt = "truth"
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,9 +134,9 @@ def generator_losses(
 
     Args:
         drawn: by the generators.
-        fine: (B, 1, H, W) the slices with what the fine generator drew, closed at the predicted height.
+        fine: (B, 1, H, W) the slices with what the fine generator drew, closed (``Weights.closed_at``).
         coarse: the same of the coarse one.
-        body: (B, 1, H, W) the vertebra's share, closed likewise.
+        body: (B, 1, H, W) the vertebra's share likewise.
         truth: what should have come.
         gap: rows of the gap.
         weights: of the losses.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from VertebralGradingLib.errors import InputError, MaskError
-from VertebralGradingLib.healthivert.gap import Gap, closing, opened
+from VertebralGradingLib.errors import MethodError
+from VertebralGradingLib.healthivert.attention import SliceClassifier, attention
+from VertebralGradingLib.healthivert.gap import Gap, closing
 from VertebralGradingLib.healthivert.network import Drawn, Generator, GeneratorConfig
-from VertebralGradingLib.healthivert.preparation import to_network
 from VertebralGradingLib.png import tile
 from VertebralGradingLib.training.adversary import (
     MIDDLE_COLUMNS,
@@ -29,16 +30,17 @@ from VertebralGradingLib.training.adversary import (
     told_apart,
 )
 from VertebralGradingLib.training.checkpoints import write_tensors
-from VertebralGradingLib.training.loop import LoopConfig
+from VertebralGradingLib.training.classifier import ClassifierTask, ClassifierTraining, classifier_folder
+from VertebralGradingLib.training.loop import LoopConfig, fit
+from VertebralGradingLib.training.openings import Openings
 from VertebralGradingLib.training.runs import Filled, Told, read_config, run
 from VertebralGradingLib.training.slices import SlicePlan, Slices, fill
 
 CONFIGS = ("paper256", "default", "small", "tiny")
 _FOLDER = "configurations/healthivert"
 _SHOWN = 6
-_TRIES = 8
-_OUTSIDE = {"image": -1024, "body": 0, "neighbours": 0}
-"""What stands beside a slice that is smaller than the network's."""
+_UNGUIDED = 0.2
+"""Share of batches without a guide, so that the generators can do without the classifier."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class HealthivertTraining:
         network: layout of the generators.
         slices: what they are trained on.
         loop: how.
+        classifier: what guides attention, and is trained first.
         weights: of the losses.
         batch: slices of a step.
         judges: channels of the discriminators' first level.
@@ -58,6 +61,7 @@ class HealthivertTraining:
     network: GeneratorConfig
     slices: SlicePlan
     loop: LoopConfig
+    classifier: ClassifierTraining
     weights: Weights = field(default_factory=Weights)
     batch: int = 16
     judges: int = 64
@@ -87,6 +91,11 @@ def _made(content: dict[str, Any]) -> HealthivertTraining:
         GeneratorConfig.from_dict(content["network"]),
         SlicePlan(**content["slices"]),
         LoopConfig(**content["loop"]),
+        ClassifierTraining(
+            int(content["classifier"]["width"]),
+            int(content["classifier"]["batch"]),
+            LoopConfig(**content["classifier"]["loop"]),
+        ),
         Weights(**content.get("weights", {})),
         int(content["batch"]),
         int(content["judges"]),
@@ -113,53 +122,26 @@ class Players(nn.Module):
 class HealthivertTask:
     """Batches and loss (:class:`loop.Task`)."""
 
-    slices: Slices
+    openings: Openings
     config: HealthivertTraining
-    memory_format: torch.memory_format = field(default=torch.contiguous_format)
+    classifier: SliceClassifier | None = None
+    memory_format: torch.memory_format = field(default=torch.channels_last)
 
     def batch(self, step: int) -> dict[str, Tensor]:
-        """Slices with their gap opened; ``top``, ``first``, ``height`` (B,) rows of each gap."""
-        rng, out = np.random.default_rng([self.config.seed, step, 94]), list[dict[str, Tensor]]()
-        for _ in range(_TRIES * self.config.batch):
-            item = self._item(int(rng.integers(len(self.slices))), bool(rng.random() < 0.5))
-            if item is not None:
-                out.append(item)
-            if len(out) == self.config.batch:
-                break
-        if not out:
-            raise InputError("No slice has room for the gap.", "Choose a smaller gap or larger slices.")
-        return {name: torch.stack([item[name] for item in out]).to(self._device) for name in out[0]}
-
-    @property
-    def _device(self) -> torch.device:
-        return self.slices.content["image"].device
-
-    def _item(self, number: int, mirror: bool) -> dict[str, Tensor] | None:
-        """One slice; None where the gap does not fit. Coronal ones may be mirrored."""
-        size, rows = self.config.network.size, self.config.network.gap
-        stored = {name: value[0] for name, value in self.slices.get([number]).items()}
-        part = {name: _fitted(stored[name].cpu(), size, fill) for name, fill in _OUTSIDE.items()}
-        if mirror and self.config.slices.view == "coronal":
-            part = {name: value.flip(1) for name, value in part.items()}
-        body = part["body"].numpy() > 0
-        try:
-            gap = Gap.around(body, rows)
-        except MaskError:
-            return None
-        ct = to_network(part["image"].numpy())
-        near = opened(part["neighbours"].numpy(), gap)
-        arrays = {"ct": ct, "open": opened(ct, gap), "body": body, "neighbours": near, "mask": gap.mask(body.shape)}
-        out = {name: torch.from_numpy(value.astype(np.float32))[None] for name, value in arrays.items()}
-        out["place"] = stored["place"].float().cpu()
-        numbers = {"first": gap.first, "last": gap.last, "top": gap.top}
-        return out | {name: torch.tensor(value) for name, value in numbers.items()}
+        """Slices with their gap opened (:meth:`Openings.batch`), and ``guide``, where they show no fracture."""
+        out = self.openings.batch(step, self.config.batch)
+        guided = np.random.default_rng([self.config.seed, step, 95]).random() >= _UNGUIDED
+        out["guide"] = torch.ones_like(out["open"])
+        if self.classifier is not None and guided:
+            out["guide"] = attention(self.classifier, out["open"])
+        return out
 
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """What generators and discriminators learn from, in one sum: neither learns from the other's part."""
         assert isinstance(model, Players)
         config, weights = self.config, self.config.weights
-        drawn = model.generator(batch["open"], batch["mask"], batch["place"])
-        fine, coarse, body = closed_at_prediction(drawn, batch, config.network.gap)
+        drawn = _drawn(model, batch)
+        fine, coarse, body = _closed(drawn, batch, config)
         height = (batch["last"] - batch["first"] + 1).float()
         truth = Truth(batch["ct"], batch["body"], batch["neighbours"], height, batch["mask"])
         parts = generator_losses(drawn, fine, coarse, body, truth, config.network.gap, weights)
@@ -175,18 +157,29 @@ class HealthivertTask:
         """Slices, with the gap opened, as drawn, and closed again."""
         assert isinstance(model, Players)
         batch = {name: value[:_SHOWN] for name, value in self.batch(0).items()}
-        drawn = model.generator(batch["open"], batch["mask"], batch["place"])
-        fine, _, body = closed_at_prediction(drawn, batch, self.config.network.gap)
-        rows = [batch["ct"], batch["open"], drawn.fine, fine, 2.0 * body - 1.0]
+        drawn = _drawn(model, batch)
+        fine, _, _ = closed_at_prediction(drawn, batch, self.config.network.gap)
+        masks = [2.0 * mask - 1.0 for mask in (batch["guide"], drawn.body, batch["body"])]
+        rows = [batch["ct"], batch["open"], masks[0], drawn.coarse, drawn.fine, fine, *masks[1:]]
         grey = [((row[:, 0] + 1) * 127.5).clamp(0, 255).to(torch.uint8).cpu().numpy() for row in rows]
         return tile([list(row) for row in grey])
 
 
-def _fitted(image: Tensor, size: int, fill: int) -> Tensor:
-    """(N, N) cut or padded to (size, size) around its middle."""
-    missing = size - image.shape[-1]
-    before = missing // 2
-    return functional.pad(image, (before, missing - before, before, missing - before), value=fill)
+def _drawn(model: Players, batch: dict[str, Tensor]) -> Drawn:
+    made: Drawn = model.generator(batch["open"], batch["mask"], batch["place"], batch["guide"], batch["position"])
+    return made
+
+
+def _closed(
+    drawn: Drawn, batch: dict[str, Tensor], config: HealthivertTraining
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Fine and coarse slice and the vertebra, as they are judged."""
+    if config.weights.closed_at == "predicted":
+        return closed_at_prediction(drawn, batch, config.network.gap)
+    at = torch.arange(batch["ct"].shape[2], device=batch["ct"].device)[None, None, :, None]
+    first, last = (batch[name].reshape(-1, 1, 1, 1) for name in ("first", "last"))
+    inside = (at >= first) & (at <= last)  # a vertebra stands where its gap was opened
+    return torch.where(inside, drawn.fine, batch["ct"]), torch.where(inside, drawn.coarse, batch["ct"]), drawn.body
 
 
 def closed_at_prediction(drawn: Drawn, batch: dict[str, Tensor], gap: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -231,8 +224,8 @@ def train_healthivert(
 ) -> Generator:
     """Render the slices that are missing, train, and leave averaged weights in ``out``.
 
-    ``average.safetensors`` holds generators and discriminators; ``generator.safetensors``, in 16 bits, is what a model
-    is made of.
+    ``average.safetensors`` holds generators and discriminators; ``generator.safetensors`` and
+    ``classifier.safetensors``, in 16 bits, are what a model is made of. The classifier's own run is in ``classifier``.
 
     Args:
         config: what and how.
@@ -253,11 +246,50 @@ def train_healthivert(
     def filling(filled: Filled) -> None:
         fill(config.slices, folder, workers, device, filled)
 
-    def begin() -> tuple[Players, HealthivertTask]:
-        return Players(config), HealthivertTask(Slices(folder, device), config)
+    started = time.perf_counter()
 
-    average = run(config, "slices", folder, filling, begin, out, device, limit_seconds, progress)
+    def begin() -> tuple[Players, HealthivertTask]:
+        size, gap = config.network.size, config.network.gap
+        openings = Openings(Slices(folder, device), size, gap, config.seed, config.slices.view == "coronal")
+        classifier = _classifier(config, openings, out, device, limit_seconds, progress)
+        torch.manual_seed(config.seed)
+        return Players(config), HealthivertTask(openings, config, classifier)
+
+    def left() -> float | None:
+        return None if limit_seconds is None else max(limit_seconds - (time.perf_counter() - started), 1.0)
+
+    average = run(config, "slices", folder, filling, begin, out, device, left, progress)
     assert isinstance(average, Players)
     weights = {key: value.half() for key, value in average.generator.state_dict().items()}
     write_tensors(Path(out) / "generator.safetensors", weights)
     return average.generator
+
+
+def _classifier(
+    config: HealthivertTraining,
+    openings: Openings,
+    out: str | Path,
+    device: str,
+    limit_seconds: float | None,
+    progress: Told | None,
+) -> SliceClassifier:
+    """The slice classifier, trained as far as it is not yet.
+
+    Raises:
+        MethodError: the time was over before it was done; the run can be gone on with.
+    """
+
+    def trained(step: int, steps: int, row: dict[str, float]) -> None:
+        if progress is not None:
+            progress("training the classifier", step, steps, row)
+
+    folder = classifier_folder(out)
+    task = ClassifierTask(openings, config.classifier)
+    told = {"width": config.classifier.width, "batch": config.classifier.batch, "seed": config.seed}
+    model, state = fit(SliceClassifier(config.classifier.width), task, config.classifier.loop, folder, device, told,
+                       limit_seconds, trained)  # fmt: skip
+    if state.step < config.classifier.loop.steps:
+        raise MethodError("The time was over before the classifier was trained.", "Give the same command again.")
+    assert isinstance(model, SliceClassifier)
+    write_tensors(Path(out) / "classifier.safetensors", {key: v.half() for key, v in model.state_dict().items()})
+    return model.eval()

@@ -46,7 +46,7 @@ def run(
     begin: Callable[[], tuple[nn.Module, Task]],
     out: str | Path,
     device: str = "cpu",
-    limit_seconds: float | None = None,
+    limit_seconds: float | Callable[[], float | None] | None = None,
     progress: Told | None = None,
 ) -> nn.Module:
     """Fill the samples where they are missing, train, and leave averaged weights in ``out/average.safetensors``.
@@ -59,7 +59,7 @@ def run(
         begin: makes the network, its weights drawn by then from the seed, and the task.
         out: folder of the run; an unfinished run there is gone on with.
         device: where to train: "cpu", "cuda" or "cuda:N".
-        limit_seconds: of training in this call.
+        limit_seconds: of training in this call; or a function that tells what is left when it begins.
         progress: see :data:`Told`.
 
     Returns:
@@ -85,7 +85,8 @@ def run(
     model, task = begin()
     made_of = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
     described = {**config.to_dict(), samples: made_of}
-    average, _ = fit(model, task, config.loop, out, device, described, limit_seconds, trained)
+    limit = limit_seconds() if callable(limit_seconds) else limit_seconds
+    average, _ = fit(model, task, config.loop, out, device, described, limit, trained)
     return average
 
 

@@ -1,4 +1,4 @@
-"""Slices through phantom vertebrae of grade 0 and 1, with their bodies and their sound neighbours, in shards."""
+"""Slices through phantom vertebrae with their bodies, their neighbours, and what they looked like unbroken, in shards."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from VertebralGradingLib.phantom.pool import PoolSpine, draw_pool
 from VertebralGradingLib.reformation import PATCH_SIZE
 from VertebralGradingLib.training.shards import fill_shards, read_shards
 
-_VERSION = 1
+_VERSION = 2
 """Of how shards are made of a plan."""
 _BATCH = 20
 _SOUND_LOSS = 0.25
@@ -26,6 +26,10 @@ _CENTRAL = 0.8
 """Share of a vertebra's width that slices are taken from (sheet 2, section 3)."""
 _LEAST_PIXELS = 50
 VIEWS = ("sagittal", "coronal")
+TARGETS = ("healed", "sound")
+FRAMES = ("plane", "straight")
+SOUND, BROKEN = 1, 2
+"""What ``neighbours`` says of a pixel: of a body of grade 0 or 1, of one of grade 2 or 3."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,10 @@ class SlicePlan:
         shards: files.
         spines: of each shard.
         slices: of each shard, at most; those that hardly show the body are left out.
+        targets: "sound", vertebrae of grade 0 and 1 as they are, as published; or "healed", vertebrae of any grade, and
+            what is learned is how they looked before they broke.
+        frame: "plane", flat slices of the vertebra's own frame; or "straight", blocks straightened along the spine, as
+            published, which are cut out of folders only.
     """
 
     seed: int = 0
@@ -45,6 +53,17 @@ class SlicePlan:
     shards: int = 16
     spines: int = 20
     slices: int = 400
+    targets: str = "healed"
+    frame: str = "plane"
+
+    def __post_init__(self) -> None:
+        """Refuse what there is not.
+
+        Raises:
+            ValueError: an unknown view, target or frame.
+        """
+        if self.view not in VIEWS or self.targets not in TARGETS or self.frame not in FRAMES:
+            raise ValueError("unknown view, targets or frame")
 
 
 def fill(
@@ -57,10 +76,10 @@ def fill(
     """Render the shards that are missing (:func:`shards.fill_shards`).
 
     Raises:
-        InputError: an unknown view, or the folder holds something else.
+        InputError: straightened slices, or the folder holds something else.
     """
-    if plan.view not in VIEWS:
-        raise InputError(f"There is no view {plan.view!r}.", f"Choose one of: {', '.join(VIEWS)}.")
+    if plan.frame != "plane":
+        raise InputError("Straightened slices are cut out of CTs.", "Give a VerSe-style folder (--data).")
     draw, render = functools.partial(draw_spines, plan), functools.partial(render_shard, plan)
     fill_shards(Path(folder), {"kind": "slices", "version": _VERSION, **asdict(plan)}, plan.shards, draw, render,
                 workers, device, progress)  # fmt: skip
@@ -74,30 +93,42 @@ def draw_spines(plan: SlicePlan, number: int) -> list[PoolSpine]:
 def render_shard(plan: SlicePlan, number: int, pool: list[PoolSpine], device: str) -> dict[str, Tensor]:
     """The slices of one shard.
 
-    ``image`` (N, 128, 128) int16 HU, ``body`` and ``neighbours`` uint8 of the same shape, ``place`` (N,) how far beside
-    the middle, 0 to 1 by half of the vertebra.
+    ``image`` (N, 128, 128) int16 HU, ``body`` uint8 of the same shape, ``neighbours`` uint8 (:data:`SOUND`,
+    :data:`BROKEN`, 0 elsewhere), ``healed`` and ``healed_body`` image and body before the fracture, ``place`` (N,) how
+    far beside the middle, 0 to 1 by half of the vertebra, and ``position`` (N,) on the axis of levels.
     """
-    shape = (PATCH_SIZE, PATCH_SIZE, 1)
-    options = DatasetOptions(shape, _BATCH, balanced=False, view=plan.view, aside=_CENTRAL, grades=(0, 1))
+    shape, healed = (PATCH_SIZE, PATCH_SIZE, 1), plan.targets == "healed"
+    grades = (0, 1, 2, 3) if healed else (0, 1)
+    options = DatasetOptions(
+        shape, _BATCH, balanced=False, healed=healed, view=plan.view, aside=_CENTRAL, grades=grades
+    )
     data = PhantomDataset(pool, _seed(plan, number), options, device)
     parts: list[dict[str, Tensor]] = []
     for batch in range(-(-plan.slices // _BATCH)):
         chosen, seeds = data.draw(batch)
         made = data.render(chosen, seeds)
-        sound = torch.zeros_like(made["bodies"], dtype=torch.bool)
+        kind = torch.zeros_like(made["bodies"], dtype=torch.uint8)
         for k, (n, _) in enumerate(chosen):
-            numbers = [label for label, level in data.labels(n).items() if pool[n].graded_loss(level) < _SOUND_LOSS]
-            sound[k] = torch.isin(made["bodies"][k], torch.tensor(numbers, device=made["bodies"].device))
+            for label, level in data.labels(n).items():
+                sound = pool[n].graded_loss(level) < _SOUND_LOSS
+                kind[k][made["bodies"][k] == label] = SOUND if sound else BROKEN
         body = made["mask"][:, 0] > 0
         keep = body.sum((1, 2)) >= _LEAST_PIXELS
         part = {
-            "image": made["image"][:, 0].round().clamp(-1024, 3071).to(torch.int16),
+            "image": _stored(made["image"]),
             "body": body.to(torch.uint8),
-            "neighbours": (sound[:, 0] & ~body).to(torch.uint8),
+            "neighbours": kind[:, 0] * ~body,
+            "healed": _stored(made["healed"] if healed else made["image"]),
+            "healed_body": (made["healed_mask"][:, 0] > 0 if healed else body).to(torch.uint8),
             "place": made["aside"].abs().float(),
+            "position": made["position"].float(),
         }
         parts.append({name: value[keep].cpu() for name, value in part.items()})
     return {name: torch.cat([part[name] for part in parts])[: plan.slices] for name in parts[0]}
+
+
+def _stored(image: Tensor) -> Tensor:
+    return image[:, 0].round().clamp(-1024, 3071).to(torch.int16)
 
 
 class Slices:

@@ -1,0 +1,97 @@
+"""Training of the slice classifier that guides HealthiVert-GAN's attention; the source's was never published.
+
+It sees what the generators see, slices with their gap opened, and learns whether a neighbour has grade 2 or 3 (sheet 2,
+section 4: the figure shows the masked image; the released code, which has no training, looks at the whole one).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from VertebralGradingLib.healthivert.attention import SliceClassifier, attention
+from VertebralGradingLib.png import tile
+from VertebralGradingLib.training.loop import LoopConfig
+from VertebralGradingLib.training.openings import Openings
+
+_SHOWN = 6
+
+
+@dataclass(frozen=True)
+class ClassifierTraining:
+    """How it is made.
+
+    Attributes:
+        width: channels of its first level.
+        batch: slices of a step.
+        loop: how it is trained.
+    """
+
+    width: int
+    batch: int
+    loop: LoopConfig
+
+
+@dataclass(eq=False)
+class ClassifierTask:
+    """Batches and loss (:class:`loop.Task`)."""
+
+    openings: Openings
+    config: ClassifierTraining
+    memory_format: torch.memory_format = field(default=torch.channels_last)
+
+    def batch(self, step: int) -> dict[str, Tensor]:
+        """Slices as the generators see them."""
+        made = self.openings.batch(step, self.config.batch)
+        return {name: made[name] for name in ("open", "broken", "mask")}
+
+    def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Cross-entropy, and the share of slices that are told rightly."""
+        scores = model(batch["open"])
+        loss = functional.cross_entropy(scores, batch["broken"])
+        return loss, {"right": (scores.argmax(1) == batch["broken"]).float().mean()}
+
+    @torch.no_grad()
+    def picture(self, model: nn.Module) -> NDArray[np.uint8]:
+        """Slices, and where they show fractures (dark)."""
+        assert isinstance(model, SliceClassifier)
+        batch = {name: value[:_SHOWN] for name, value in self.batch(0).items()}
+        rows = [127.5 * (batch["open"] + 1.0), 255.0 * attention(model, batch["open"])]
+        return tile([[x.clamp(0, 255).to(torch.uint8).cpu().numpy() for x in row[:, 0]] for row in rows])
+
+
+def judged(model: SliceClassifier, openings: Openings, batches: int = 20, count: int = 32) -> dict[str, float]:
+    """How well slices are told: ``auc``, ``right`` and ``broken`` (shares), over some batches.
+
+    Args:
+        model: trained.
+        openings: slices it was not trained on.
+        batches: how many.
+        count: slices of each.
+    """
+    from VertebralGradingLib.evaluation.statistics import area_under_curve
+
+    scores, truth = list[Tensor](), list[Tensor]()
+    with torch.no_grad():
+        for step in range(batches):
+            batch = openings.batch(step, count)
+            scores.append(torch.softmax(model(batch["open"]), 1)[:, 1].cpu())
+            truth.append(batch["broken"].cpu())
+    found, true = torch.cat(scores).numpy(), torch.cat(truth).numpy() > 0
+    return {
+        "auc": area_under_curve(true, found),
+        "right": float(((found > 0.5) == true).mean()),
+        "broken": float(true.mean()),
+        "slices": float(len(true)),
+    }
+
+
+def classifier_folder(out: str | Path) -> Path:
+    """Where a run's classifier is trained."""
+    return Path(out) / "classifier"
