@@ -113,8 +113,16 @@ def closed(original: NDArray[T], drawn: NDArray[T], gap: Gap, height: int) -> ND
     return out
 
 
-def closing(gap: Gap, height: int, rows: int) -> tuple[NDArray[np.bool_], NDArray[np.intp], NDArray[np.intp]]:
+def closing(
+    gap: Gap, height: int, rows: int, up: int | None = None
+) -> tuple[NDArray[np.bool_], NDArray[np.intp], NDArray[np.intp]]:
     """Which rows :func:`closed` takes from where.
+
+    Args:
+        gap: where.
+        height: rows of the body.
+        rows: of the slice.
+        up: how far the part above moves up, of the rows that are added; half of them by default.
 
     Returns:
         (rows,) whether a row is the band's; (rows,) the original's row that stands there where it is not; (rows,) the
@@ -127,7 +135,7 @@ def closing(gap: Gap, height: int, rows: int) -> tuple[NDArray[np.bool_], NDArra
         raise ValueError(f"height must be 1 to {gap.rows}")
     start = gap.top + band_start(gap, height)
     added = height - gap.height
-    up = added // 2
+    up = added // 2 if up is None else up
     first = gap.first - up
     at = np.arange(rows)
     above = np.clip(at + up, 0, gap.first - 1) if gap.first else np.zeros(rows, dtype=int)

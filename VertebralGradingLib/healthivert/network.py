@@ -18,6 +18,8 @@ _RATES = (2, 4, 8, 16)
 _SOFTMAX_SCALE = 10.0
 LOWEST_LEVEL = 17.0
 """Place of L5 on the axis of levels: by it places are brought to about 0 to 1."""
+UNKNOWN_LEVEL = -LOWEST_LEVEL
+"""Said where the level is not known."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ class Generator(nn.Module):
             mask: (B, 1, H, W) 1 in the gap.
             place: (B,) how far beside the middle the slice lies, 0 in the middle to 1 at the vertebra's side.
             guide: (B, 1, H, W) 0..1, little where fractures are; all ones where nothing is known.
-            level: (B,) place of the vertebra on the axis of levels, where the layout has it.
+            level: (B,) place of the vertebra on the axis of levels or :data:`UNKNOWN_LEVEL`, where the layout has it.
 
         Raises:
             ValueError: the level is missing.

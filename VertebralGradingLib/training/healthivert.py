@@ -17,7 +17,7 @@ from torch.nn import functional
 from VertebralGradingLib.errors import MethodError
 from VertebralGradingLib.healthivert.attention import SliceClassifier, attention
 from VertebralGradingLib.healthivert.gap import Gap, closing
-from VertebralGradingLib.healthivert.network import Drawn, Generator, GeneratorConfig
+from VertebralGradingLib.healthivert.network import UNKNOWN_LEVEL, Drawn, Generator, GeneratorConfig
 from VertebralGradingLib.png import tile
 from VertebralGradingLib.training.adversary import (
     MIDDLE_COLUMNS,
@@ -41,6 +41,8 @@ _FOLDER = "configurations/healthivert"
 _SHOWN = 6
 _UNGUIDED = 0.2
 """Share of batches without a guide, so that the generators can do without the classifier."""
+_UNNAMED = 0.15
+"""Share of slices whose level is not told, for points without names."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,9 @@ class HealthivertTask:
     def batch(self, step: int) -> dict[str, Tensor]:
         """Slices with their gap opened (:meth:`Openings.batch`), and ``guide``, where they show no fracture."""
         out = self.openings.batch(step, self.config.batch)
-        guided = np.random.default_rng([self.config.seed, step, 95]).random() >= _UNGUIDED
+        rng = np.random.default_rng([self.config.seed, step, 95])
+        guided, unnamed = rng.random() >= _UNGUIDED, torch.from_numpy(rng.random(len(out["open"])) < _UNNAMED)
+        out["position"] = out["position"].masked_fill(unnamed.to(out["position"].device), UNKNOWN_LEVEL)
         out["guide"] = torch.ones_like(out["open"])
         if self.classifier is not None and guided:
             out["guide"] = attention(self.classifier, out["open"])
