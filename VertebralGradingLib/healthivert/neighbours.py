@@ -6,57 +6,41 @@ each body's own frame.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from VertebralGradingLib.errors import CentroidError, MaskError
-from VertebralGradingLib.healthivert.rhlv import THIRDS, RelativeHeightLoss, View
+from VertebralGradingLib.healthivert.pseudo_healthy import Floats, PseudoHealthy, column_heights
 from VertebralGradingLib.height_rows import UNTRUSTED
 from VertebralGradingLib.norms import expected_log_heights
 from VertebralGradingLib.sheets import AHEAD_MM, LEFT_MM, Sheets
 from VertebralGradingLib.study import MeasuredVertebra, Study
 
-Floats = NDArray[np.float64]
-_RIM_MM = 1.5
-"""Columns so near the wall are not compared: there the height is that of the wall's slope."""
-
 
 @dataclass(frozen=True, eq=False)
-class PseudoHealthy:
-    """Heights of a vertebra and of its pseudo-healthy self, from front to back and right to left (1 mm).
+class Shape:
+    """The shape of one body.
 
     Attributes:
-        level: which.
-        own_mm: (columns, depth) as measured, NaN outside of the body.
-        healthy_mm: the same as expected.
-        sources: levels whose shape was used.
+        level: its name.
+        position: its place on the axis of levels, or in the spine.
+        known: whether the level is.
+        sheets: its edges, in its own frame.
     """
 
     level: str
-    own_mm: Floats
-    healthy_mm: Floats
-    sources: tuple[str, ...]
+    position: float
+    known: bool
+    sheets: Sheets
 
-    @property
-    def loss(self) -> Floats:
-        """(columns, depth) share of the expected height that is missing; negative where there is more; NaN outside."""
-        return (self.healthy_mm - self.own_mm) / self.healthy_mm
-
-    def relative_height_loss(self, view: View = "sagittal") -> RelativeHeightLoss:
-        """Loss by thirds, in the middle of the body (the central 40 % across the view), as ``rhlv_v2``."""
-        own, healthy = (self.own_mm, self.healthy_mm) if view == "sagittal" else (self.own_mm.T, self.healthy_mm.T)
-        across = np.flatnonzero(np.isfinite(own).any(0))
-        middle, reach = int(across.mean()), int(np.ptp(across)) // 5
-        own, healthy = (values[:, middle - reach : middle + reach + 1] for values in (own, healthy))
-        along = np.flatnonzero(np.isfinite(own).any(1))
-        parts = [along, *np.array_split(along, 3)]
-        means = [(float(np.nanmean(own[part])), float(np.nanmean(healthy[part]))) for part in parts]
-        losses = [(expected - found) / expected for found, expected in means]
-        thirds = dict(zip(THIRDS[view], losses[1:], strict=True))
-        return RelativeHeightLoss(losses[0], thirds, min(m[0] for m in means[1:]), max(m[0] for m in means[1:]))
+    @classmethod
+    def of(cls, item: MeasuredVertebra) -> Shape:
+        """The shape of a measured vertebra."""
+        assert item.measurement is not None  # only measured vertebrae come here
+        vertebra = item.vertebra
+        return cls(vertebra.level, vertebra.axis_position, vertebra.known, item.measurement.sheets)
 
 
 def from_neighbours(study: Study, level: str, broken: Collection[str] = ()) -> PseudoHealthy:
@@ -86,30 +70,25 @@ def from_neighbours(study: Study, level: str, broken: Collection[str] = ()) -> P
     chosen = [n for n in nearest if n is not None]
     if not chosen:
         raise MaskError(f"There is no sound vertebra beside {level}.", "Give more centroids, or a network's model.")
-    target = measured[place]
-    u, v = _relative(_sheets(target))
-    own = _heights(target)
+    return interpolated(Shape.of(measured[place]), [Shape.of(measured[n]) for n in chosen])
+
+
+def interpolated(target: Shape, examples: Sequence[Shape]) -> PseudoHealthy:
+    """The pseudo-healthy heights of a body from those of sound ones; the nearer counts more.
+
+    Args:
+        target: the body.
+        examples: one or more sound ones, of the same person.
+    """
+    u, v = _relative(target.sheets)
+    own = column_heights(target.sheets)
     total, weights = np.zeros_like(own), 0.0
-    for n in chosen:
-        weight = 1.0 / max(abs(measured[n].vertebra.axis_position - target.vertebra.axis_position), 0.5)
-        total += weight * _shape(measured[n], u, v)
+    for one in examples:
+        weight = 1.0 / max(abs(one.position - target.position), 0.5)
+        total += weight * _form(one, u, v)
         weights += weight
     healthy = np.where(np.isfinite(own), total / weights * _size(target), np.nan)
-    return PseudoHealthy(level, own, healthy, tuple(levels[n] for n in chosen))
-
-
-def _sheets(item: MeasuredVertebra) -> Sheets:
-    assert item.measurement is not None  # only measured vertebrae come here
-    return item.measurement.sheets
-
-
-def _heights(item: MeasuredVertebra) -> Floats:
-    """(columns, depth) heights inside the rim, NaN elsewhere."""
-    from scipy.ndimage import distance_transform_edt
-
-    sheets = _sheets(item)
-    inside = distance_transform_edt(sheets.valid) > _RIM_MM
-    return np.where(inside, sheets.top - sheets.bottom, np.nan)
+    return PseudoHealthy(target.level, own, healthy, tuple(one.level for one in examples))
 
 
 def _relative(sheets: Sheets) -> tuple[Floats, Floats]:
@@ -130,14 +109,14 @@ def _extent(sheets: Sheets) -> tuple[float, float, float, float]:
     )
 
 
-def _shape(item: MeasuredVertebra, u: Floats, v: Floats) -> Floats:
+def _form(shape: Shape, u: Floats, v: Floats) -> Floats:
     """Heights of a body by its level's usual size, at relative places; the rim's go on outside."""
     from scipy.ndimage import distance_transform_edt, map_coordinates
 
-    heights = _heights(item)
+    heights = column_heights(shape.sheets)
     nearest = distance_transform_edt(np.isnan(heights), return_distances=False, return_indices=True)
-    filled = heights[tuple(nearest)] / _size(item)
-    front, back, right, far_left = _extent(_sheets(item))
+    filled = heights[tuple(nearest)] / _size(shape)
+    front, back, right, far_left = _extent(shape.sheets)
     ahead = front - (u + 1) / 2 * (front - back)
     left = right + (v + 1) / 2 * (far_left - right)
     at = np.stack([AHEAD_MM[0] - ahead, left - LEFT_MM[0]])  # samples of 1 mm
@@ -145,7 +124,6 @@ def _shape(item: MeasuredVertebra, u: Floats, v: Floats) -> Floats:
     return out
 
 
-def _size(item: MeasuredVertebra) -> float:
+def _size(shape: Shape) -> float:
     """The usual height of a level (mm); steps between levels alone matter."""
-    vertebra = item.vertebra
-    return float(np.exp(expected_log_heights(np.array([vertebra.axis_position]), vertebra.known)[0]).mean())
+    return float(np.exp(expected_log_heights(np.array([shape.position]), shape.known)[0]).mean())

@@ -17,12 +17,12 @@ from VertebralGradingLib.errors import MaskError
 from VertebralGradingLib.healthivert.rhlv import View
 from VertebralGradingLib.reformation import Grid, rigid_grid, sample_where
 from VertebralGradingLib.sampling import sample
-from VertebralGradingLib.sheets import AHEAD_MM, LEFT_MM
+from VertebralGradingLib.sheets import AHEAD_MM, LEFT_MM, Sheets
 from VertebralGradingLib.study import MeasuredVertebra
 from VertebralGradingLib.volume import Volume
 
 Floats = NDArray[np.float64]
-STEP_MM = 2.0
+STEP_MM = 3.0
 """Between slices when heights alone are wanted."""
 SHARE = 0.8
 """Central part of a vertebra that slices are taken from, as in training (sheet 2, section 3)."""
@@ -50,13 +50,17 @@ class BodyFrame:
     def of(cls, item: MeasuredVertebra) -> BodyFrame:
         """The frame of a measured vertebra."""
         assert item.measurement is not None  # only measured vertebrae come here
-        sheets = item.measurement.sheets
+        return cls.of_sheets(item.measurement.sheets, item.vertebra.axis_position if item.vertebra.known else None)
+
+    @classmethod
+    def of_sheets(cls, sheets: Sheets, position: float | None) -> BodyFrame:
+        """The frame of a body's edges."""
         columns, depths = (np.flatnonzero(sheets.valid.any(axis)) for axis in (1, 0))
         ahead, left = AHEAD_MM[columns[[0, -1]]], LEFT_MM[depths[[0, -1]]]
         height = (np.nanmedian(sheets.top) + np.nanmedian(sheets.bottom)) / 2
         center = sheets.to_ras(float(ahead.mean()), float(left.mean()), float(height))
         half = (float(np.ptp(ahead)) + 1.0) / 2, (float(np.ptp(left)) + 1.0) / 2
-        return cls(center, sheets.axes, *half, item.vertebra.axis_position if item.vertebra.known else None)
+        return cls(center, sheets.axes, *half, position)
 
     def half_across_mm(self, view: View) -> float:
         """Half of the body across a view's slices."""

@@ -71,13 +71,26 @@ def body_heights(spine: SpineParameters, level: str) -> NDArray[np.float64]:
         MaskError: nothing is left of it.
     """
     p = _numbers(spine.row(level)[0])
+    sheets = _settled(p)
+    return slab_heights(_slab_body(p, sheets), sheets, 0.0)
+
+
+def body_sheets(spine: SpineParameters, level: str) -> Sheets:
+    """Edges of a body as it is, in the frame it is measured in, in own coordinates (right, anterior, up; mm).
+
+    Raises:
+        MaskError: nothing is left of it.
+    """
+    return _settled(_numbers(spine.row(level)[0]))
+
+
+def _settled(p: Any) -> Sheets:
     origin = _origin(p)
 
     def turned(axes: NDArray[np.float64]) -> tuple[None, Sheets]:
         return None, stated_edges(p, origin, axes)
 
-    _, sheets = settle(*turned(np.eye(3)), turned)
-    return slab_heights(_slab_body(p, sheets), sheets, 0.0)
+    return settle(*turned(np.eye(3)), turned)[1]
 
 
 def _numbers(row: NDArray[np.float64]) -> SimpleNamespace:

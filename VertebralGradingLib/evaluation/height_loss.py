@@ -1,0 +1,304 @@
+"""Relative height loss against the truth: synthetic spines whose vertebrae are known as they were before they broke.
+
+Slices are scanned straight from the phantom's field, where a user's mask would put them, and go through the generators as
+slices of a CT do. Shapes are exact, for the vertebra and for the neighbours of the baseline alike.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from VertebralGradingLib.anatomy import axis_position
+from VertebralGradingLib.errors import InputError, MaskError, MethodError
+from VertebralGradingLib.evaluation.likeness import Likeness, likeness
+from VertebralGradingLib.healthivert.fusion import DrawnStack
+from VertebralGradingLib.healthivert.inference import Healthivert, compared
+from VertebralGradingLib.healthivert.neighbours import Shape, interpolated
+from VertebralGradingLib.healthivert.pseudo_healthy import PseudoHealthy, column_heights
+from VertebralGradingLib.healthivert.rhlv import View
+from VertebralGradingLib.healthivert.stacks import BodyFrame, Stack
+from VertebralGradingLib.height_rows import HeightRow, grade_rows
+from VertebralGradingLib.phantom.field import Field, Prepared, prepare
+from VertebralGradingLib.phantom.parameters import healed
+from VertebralGradingLib.phantom.patches import Pose, scan
+from VertebralGradingLib.phantom.plans import PRESETS, SubjectPlan, plan
+from VertebralGradingLib.phantom.subjects import Subject, make_subject
+from VertebralGradingLib.phantom.truth import body_sheets
+from VertebralGradingLib.reformation import Grid
+from VertebralGradingLib.sheets import Sheets
+
+TRUE, NEIGHBOURS, NETWORK = "true", "neighbours", "healthivert"
+NAMES = {
+    TRUE: "true heights",
+    NEIGHBOURS: "neighbours' shape",
+    NETWORK: "HealthiVert-GAN",
+    "sagittal": "HealthiVert-GAN, sagittal alone",
+    "coronal": "HealthiVert-GAN, coronal alone",
+}
+_WINDOW = 9
+_BATCH = 8
+_EXACT_SD_MM = 0.1
+
+
+@dataclass(frozen=True)
+class Row:
+    """One vertebra.
+
+    Attributes:
+        subject, split, level: which.
+        grade: as read.
+        true_grade: of the noise-free loss.
+        mimic: whether something looks like a fracture.
+        beside: continuous score of morphometry on the exact heights.
+        features: for each reference, loss of the anterior, middle, posterior, right, central and left third, and of
+            the whole; NaN where it is not known.
+        columns: for each reference, mean absolute error of the loss of a column.
+        likeness: of the middle sagittal slice, by method, to the unbroken vertebra.
+    """
+
+    subject: str
+    split: str
+    level: str
+    grade: int
+    true_grade: int
+    mimic: bool
+    beside: float
+    features: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    columns: dict[str, float] = field(default_factory=dict)
+    likeness: dict[str, Likeness] = field(default_factory=dict)
+
+
+def evaluate_presets(
+    system: Callable[[], Healthivert],
+    preset: str = "verse19-1460",
+    n: int = 0,
+    seed: int = 0,
+    every: int = 1,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Row]:
+    """Rows of every vertebra of a preset.
+
+    Args:
+        system: loads the networks; can be sent to other processes.
+        preset: one of :data:`plans.PRESETS`.
+        n: subjects; 0 for all of a published preset.
+        seed: of the subjects, as for ``vertebral-grading phantom``.
+        every: take every so many subjects only, for a quick look.
+        workers: processes.
+        progress: called with (done, subjects).
+
+    Raises:
+        InputError: an unknown preset.
+        MethodError: a process was ended from outside.
+    """
+    try:
+        numbers = range(0, len(plan(preset, n, seed)), every)
+    except ValueError as error:
+        raise InputError(f"There is no such data set: {error}.", f"Presets: {', '.join(PRESETS)}.") from error
+    one = functools.partial(_subject_rows, system=system, preset=preset, n=n, seed=seed)
+    rows: list[Row] = []
+    with contextlib.ExitStack() as stack:
+        done: Iterable[list[Row]] = map(one, numbers)
+        if workers > 1:
+            apart = multiprocessing.get_context("spawn")
+            pool = stack.enter_context(ProcessPoolExecutor(workers, apart, torch.set_num_threads, (1,)))
+            done = pool.map(one, numbers)
+        try:
+            for number, part in enumerate(done):
+                rows += part
+                if progress is not None:
+                    progress(number + 1, len(numbers))
+        except BrokenProcessPool as error:
+            raise MethodError("A process that draws spines was ended.", "Run it again with fewer workers.") from error
+    return rows
+
+
+def installed() -> Healthivert:
+    """The installed networks."""
+    return Healthivert.load()
+
+
+def of_runs(folders: dict[View, Path]) -> Healthivert:
+    """Those of training runs."""
+    return Healthivert.of_runs(folders)
+
+
+def _subject_rows(number: int, system: Callable[[], Healthivert], preset: str, n: int, seed: int) -> list[Row]:
+    wanted: SubjectPlan = plan(preset, n, seed)[number]
+    subject = make_subject(wanted, int(np.random.SeedSequence([seed, number]).generate_state(1)[0]))
+    return list(judge(subject, _system(system)))
+
+
+_SYSTEMS: dict[str, Healthivert] = {}
+
+
+def _system(load: Callable[[], Healthivert]) -> Healthivert:
+    """The networks, loaded once in a process."""
+    key = repr(load)
+    if key not in _SYSTEMS:
+        _SYSTEMS[key] = load()
+    return _SYSTEMS[key]
+
+
+def judge(subject: Subject, system: Healthivert) -> Iterator[Row]:
+    """Rows of one subject's vertebrae."""
+    ready = prepare(subject.spine)
+    levels = list(subject.truths)
+    sheets = {level: body_sheets(subject.spine, level) for level in levels}
+    shapes = [Shape(level, axis_position(level), True, sheets[level]) for level in levels]
+    graded = grade_rows(
+        [
+            HeightRow(level, axis_position(level), float(k), True, np.array(subject.truths[level].after_mm),
+                      np.full(3, _EXACT_SD_MM), None, True)
+            for k, level in enumerate(levels)
+        ]
+    )  # fmt: skip
+    broken = [graded[level][0].grade >= 1 for level in levels]
+    for k, level in enumerate(levels):
+        before = healed(subject.spine, (level,))
+        whole = body_sheets(before, level)
+        own = column_heights(sheets[level])
+        found = {TRUE: PseudoHealthy(level, own, np.where(np.isfinite(own), whole.top - whole.bottom, np.nan))}
+        sound = [shapes[m] for m in _nearest(k, broken) if m is not None]
+        if sound:
+            found[NEIGHBOURS] = interpolated(shapes[k], sound)
+        drawn: list[DrawnStack] = []
+        try:
+            stacks = [
+                slices_of(subject, ready, levels, k, sheets[level], broken, view, networks.generator.config.size)
+                for view, networks in system.views.items()
+            ]
+            drawn = [system.views[stack.view].draw(stack) for stack in stacks]
+        except MaskError:
+            pass  # its features stay unknown, and are counted as such
+        if drawn:
+            found[NETWORK] = compared(level, sheets[level], drawn)
+            if len(drawn) > 1:
+                found |= {one.view: compared(level, sheets[level], [one]) for one in drawn}
+        yield Row(
+            subject.plan.name,
+            subject.plan.split,
+            level,
+            subject.read[level],
+            subject.truths[level].grade,
+            level in subject.mimics,
+            float(graded[level][0].score),
+            {name: features(one) for name, one in found.items()},
+            {name: _column_error(one, found[TRUE]) for name, one in found.items()},
+            _likeness(subject, ready, levels, k, sheets[level], drawn, found),
+        )
+
+
+def _nearest(k: int, broken: Sequence[bool]) -> tuple[int | None, int | None]:
+    above = max((m for m in range(k) if not broken[m]), default=None)
+    below = min((m for m in range(k + 1, len(broken)) if not broken[m]), default=None)
+    return above, below
+
+
+def features(found: PseudoHealthy) -> tuple[float, ...]:
+    """(7,) loss of the thirds from front to back and from right to left, and of the whole."""
+    front, across = found.relative_height_loss(), found.relative_height_loss("coronal")
+    return (*front.features, *across.features, front.whole)
+
+
+def _column_error(found: PseudoHealthy, true: PseudoHealthy) -> float:
+    known = np.isfinite(found.loss) & np.isfinite(true.loss)
+    return float(np.abs(found.loss - true.loss)[known].mean()) if known.any() else float("nan")
+
+
+def slices_of(
+    subject: Subject,
+    ready: Prepared,
+    levels: Sequence[str],
+    k: int,
+    sheets: Sheets,
+    broken: Sequence[bool],
+    view: View,
+    size: int,
+    offsets: NDArray[np.float64] | None = None,
+    spine_ready: Prepared | None = None,
+) -> Stack:
+    """Slices of a synthetic vertebra, where its own frame puts them.
+
+    Args:
+        subject: whose.
+        ready: its spine in place.
+        levels: of the chain.
+        k: which of them.
+        sheets: its edges, in own coordinates.
+        broken: which of the chain are made pseudo-healthy first.
+        view: of the slices.
+        size: rows and columns.
+        offsets: where they lie; the usual places by default.
+        spine_ready: another state of the same spine to be scanned instead.
+    """
+    frame = frame_in_place(ready, levels[k], sheets)
+    offsets = frame.offsets(view) if offsets is None else offsets
+    grid = frame.grid(view, offsets, size)
+    hu, bodies = _scanned(ready if spine_ready is None else spine_ready, subject, grid, levels[k])
+    names = {level: int(ready.labels[ready.spine.levels.index(level)]) for level in levels}
+    beside = [
+        bodies == names[levels[m]] if 0 <= m < len(levels) and broken[m] else None for m in (k - 1, k + 1)
+    ]
+    own = bodies == names[levels[k]]
+    return Stack(view, offsets, hu, own, *beside, frame.places(view, offsets), frame.position)
+
+
+def frame_in_place(ready: Prepared, level: str, sheets: Sheets) -> BodyFrame:
+    """A body's measured frame in RAS mm."""
+    own = BodyFrame.of_sheets(sheets, axis_position(level))
+    place = ready.frames[ready.spine.levels.index(level)]
+    return replace(own, center=place[:3, :3] @ own.center + place[:3, 3], axes=place[:3, :3] @ own.axes)
+
+
+def _scanned(
+    ready: Prepared, subject: Subject, grid: Grid, level: str
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """(N, S, S) HU and labels of bodies, each slice scanned for itself."""
+    rows, columns, count = grid.shape
+    middle = ready.spine.levels.index(level)
+    first = max(min(middle - _WINDOW // 2, len(ready.labels) - _WINDOW), 0)
+    hu, bodies = list[NDArray[np.float32]](), list[NDArray[np.uint8]]()
+    for start in range(0, count, _BATCH):
+        part = range(start, min(start + _BATCH, count))
+        poses = [Pose(grid.box((0, 0, n), (rows, columns, n + 1)), (0, 0, 0, 0)) for n in part]
+        scanners = [replace(subject.scanner, seed=subject.scanner.seed + 31 * n) for n in part]
+        field_ = Field([ready] * len(part), windows=([first] * len(part), _WINDOW))
+        image, maps = scan(field_, poses, scanners)
+        hu.append(image[..., 0].numpy())
+        bodies.append(maps["body"][..., 0].numpy())
+    return np.concatenate(hu), np.concatenate(bodies)
+
+
+def _likeness(
+    subject: Subject,
+    ready: Prepared,
+    levels: Sequence[str],
+    k: int,
+    sheets: Sheets,
+    drawn: Sequence[DrawnStack],
+    found: dict[str, PseudoHealthy],
+) -> dict[str, Likeness]:
+    """Of the middle sagittal slice to the unbroken vertebra; of the neighbours' shape its mask alone."""
+    sagittal = next((stack for stack in drawn if stack.view == "sagittal"), None)
+    if sagittal is None or not (sagittal.offsets_mm == 0.0).any():
+        return {}
+    state = ready
+    if levels[k] in subject.spine.fractured():
+        state = prepare(healed(subject.spine, (levels[k],)))
+    middle = np.zeros(1)
+    true = slices_of(subject, ready, levels, k, sheets, [False] * len(levels), "sagittal",
+                     sagittal.fine.shape[1], middle, state)  # fmt: skip
+    return likeness(sagittal, true, found.get(NEIGHBOURS))

@@ -1,0 +1,99 @@
+"""How like the unbroken vertebra what was drawn of it is, in the middle sagittal slice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from VertebralGradingLib.evaluation.flat import around, psnr, ssim
+from VertebralGradingLib.healthivert.fusion import DrawnStack
+from VertebralGradingLib.healthivert.inference import places_mm
+from VertebralGradingLib.healthivert.preparation import to_hu, to_network
+from VertebralGradingLib.healthivert.pseudo_healthy import PseudoHealthy
+from VertebralGradingLib.healthivert.stacks import Stack
+
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """Of one slice.
+
+    Attributes:
+        dice: of the bodies.
+        height_error: rows from the highest to the lowest, relative to the true ones (signed).
+        ssim, psnr_db: inside the unbroken body with its endplates; NaN for what draws no image.
+    """
+
+    dice: float
+    height_error: float
+    ssim: float = float("nan")
+    psnr_db: float = float("nan")
+
+
+def likeness(drawn: DrawnStack, true: Stack, neighbours: PseudoHealthy | None) -> dict[str, Likeness]:
+    """Compare the middle slice; bodies are brought over each other by their middles.
+
+    Args:
+        drawn: sagittal slices.
+        true: the slice through the middle of the same vertebra before it broke.
+        neighbours: the baseline's heights.
+    """
+    n = int(np.flatnonzero(drawn.offsets_mm == 0.0)[0])
+    target, image = true.own[0], to_hu(to_network(true.hu[0]))
+    rows = np.flatnonzero(target.any(1))
+    if not len(rows):
+        return {}
+    middle, height = (rows[0] + rows[-1]) / 2, len(rows)
+    size = len(target)
+    at = np.arange(size) - middle  # rows of the true slice, from the body's middle
+    beyond = np.sign(at) * np.maximum(np.abs(at) - drawn.height[n] / 2, 0.0)
+    inside = np.abs(at) <= drawn.height[n] / 2
+    half = (drawn.last[n] - drawn.first[n] + 1) / 2
+    context = drawn.middle[n] + np.sign(at) * half + beyond
+    picture = np.where(
+        inside[:, None], _rows(drawn.fine[n], drawn.middle[n] + at), _rows(drawn.context[n], context)
+    )
+    top, bottom = (edge[n] - drawn.middle[n] for edge in drawn.edges())
+    body = (at[:, None] >= top) & (at[:, None] <= bottom)
+    region = around(target)
+    made = to_hu(picture)
+    out = {
+        "healthivert": Likeness(
+            _dice(body, target),
+            float(drawn.height[n] / height - 1.0),
+            ssim(made, image, region),
+            psnr(made, image, region),
+        )
+    }
+    if neighbours is not None:
+        out["neighbours"] = Likeness(*_of_heights(neighbours, target, at, height))
+    return out
+
+
+def _of_heights(found: PseudoHealthy, target: Bools, at: NDArray[np.float64], height: int) -> tuple[float, float]:
+    """Dice and height error of the baseline's middle column heights, centred on the body."""
+    across = np.flatnonzero(np.isfinite(found.healthy_mm).any(0))
+    middle = int(across.mean())
+    heights = np.nanmean(found.healthy_mm[:, middle - 1 : middle + 2], axis=1)
+    columns = np.flatnonzero(target.any(0))
+    known = np.flatnonzero(np.isfinite(heights))
+    place = np.linspace(known[0], known[-1], len(columns))
+    wide = np.full(target.shape[1], np.nan)
+    wide[columns] = np.interp(place, known, heights[known])
+    body = np.abs(at[:, None]) <= wide / 2
+    return _dice(body, target), float(np.nanmax(wide) / height - 1.0)
+
+
+def _rows(image: NDArray[np.float32], at: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows of an image at fractional places, the outermost repeated."""
+    at = np.clip(at, 0, len(image) - 1)
+    low = np.minimum(np.floor(at).astype(int), len(image) - 2)
+    part = (at - low)[:, None]
+    return np.asarray(image[low] * (1 - part) + image[low + 1] * part, dtype=float)
+
+
+def _dice(one: Bools, other: Bools) -> float:
+    return float(2 * (one & other).sum() / max(one.sum() + other.sum(), 1))

@@ -1,0 +1,183 @@
+"""The trained system: sagittal and coronal generators, what they make of a vertebra, and the volume to look at."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from VertebralGradingLib.errors import InputError, MethodError
+from VertebralGradingLib.healthivert.attention import SliceClassifier
+from VertebralGradingLib.healthivert.fusion import DrawnStack, fused
+from VertebralGradingLib.healthivert.network import Generator, GeneratorConfig
+from VertebralGradingLib.healthivert.pseudo_healthy import Floats, PseudoHealthy, column_heights
+from VertebralGradingLib.healthivert.rhlv import View
+from VertebralGradingLib.healthivert.stacks import BodyFrame, stack_of
+from VertebralGradingLib.healthivert.synthesis import ViewNetworks
+from VertebralGradingLib.healthivert.volumes import PseudoHealthyVolumes, closed_volumes
+from VertebralGradingLib.models.registry import Model, find_model
+from VertebralGradingLib.models.threads import leave_a_core
+from VertebralGradingLib.models.weights import read_arrays
+from VertebralGradingLib.sheets import AHEAD_MM, LEFT_MM, Sheets
+from VertebralGradingLib.study import MeasuredVertebra
+from VertebralGradingLib.volume import Volume
+
+MODEL = "healthivert"
+"""The model in the registry."""
+VIEWS: tuple[View, ...] = ("sagittal", "coronal")
+
+
+@dataclass(frozen=True, eq=False)
+class Healthivert:
+    """Generators in use.
+
+    Attributes:
+        views: networks of each view; one is enough.
+    """
+
+    views: Mapping[View, ViewNetworks]
+
+    @classmethod
+    def load(cls, model: Model | None = None) -> Healthivert:
+        """The installed model, verified.
+
+        Raises:
+            MethodError: it is not installed, is damaged, or does not fit this program.
+        """
+        model = model or find_model(MODEL)
+        card = model.verify()
+        views: dict[View, ViewNetworks] = {}
+        try:
+            for view in VIEWS:
+                about = card.config[view]
+                files = (read_arrays(model.path(f"{view}.safetensors")), read_arrays(model.path(classifier_file(view))))
+                views[view] = _networks(about["network"], int(about["classifier"]), *files)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise MethodError(
+                f"The model {model.name} does not fit this program.", "Import another version."
+            ) from error
+        leave_a_core()
+        return cls(views)
+
+    @classmethod
+    def of_runs(cls, folders: Mapping[View, Path]) -> Healthivert:
+        """What training runs left, one folder for each view.
+
+        Raises:
+            InputError: a folder holds no finished run, or one of another view.
+        """
+        views: dict[View, ViewNetworks] = {}
+        for view, folder in folders.items():
+            try:
+                state = json.loads((folder / "state.json").read_text(encoding="utf-8"))["config"]
+                files = (read_arrays(folder / "generator.safetensors"), read_arrays(folder / "classifier.safetensors"))
+                views[view] = _networks(state["network"], int(state["classifier"]["width"]), *files)
+                if state["slices"].get("view", view) != view:
+                    raise ValueError("another view")
+            except (OSError, KeyError, TypeError, ValueError, RuntimeError, MethodError) as error:
+                raise InputError(
+                    f"The folder holds no trained {view} generators.",
+                    "Give the folder that was given to train healthivert --out.",
+                ) from error
+        return cls(views)
+
+    @property
+    def size(self) -> int:
+        """Rows and columns of a slice."""
+        return next(iter(self.views.values())).generator.config.size
+
+    def drawn(
+        self,
+        ct: Volume,
+        chain: Sequence[MeasuredVertebra],
+        number: int,
+        broken: Sequence[bool],
+        step_mm: float | None = None,
+    ) -> list[DrawnStack]:
+        """Slices of every view through one vertebra, drawn.
+
+        Args:
+            ct: HU.
+            chain: measured vertebrae, cranial to caudal.
+            number: which of them.
+            broken: which of them are made pseudo-healthy before their neighbours are.
+            step_mm: between slices; :data:`stacks.STEP_MM` by default.
+
+        Raises:
+            MaskError: no slice can be used.
+        """
+        frame, out = BodyFrame.of(chain[number]), []
+        for view, networks in self.views.items():
+            offsets = frame.offsets(view) if step_mm is None else frame.offsets(view, step_mm)
+            stack = stack_of(ct, chain, number, broken, view, offsets, networks.generator.config.size)
+            out.append(networks.draw(stack))
+        return out
+
+    def pseudo_healthy(
+        self, ct: Volume, chain: Sequence[MeasuredVertebra], number: int, broken: Sequence[bool]
+    ) -> PseudoHealthy:
+        """Heights of one vertebra and of its pseudo-healthy self; see :meth:`drawn`."""
+        item = chain[number]
+        assert item.measurement is not None  # the caller gives measured vertebrae
+        stacks = self.drawn(ct, chain, number, broken)
+        return compared(item.vertebra.level, item.measurement.sheets, stacks)
+
+    def volumes(
+        self, ct: Volume, chain: Sequence[MeasuredVertebra], number: int, broken: Sequence[bool]
+    ) -> tuple[PseudoHealthy, PseudoHealthyVolumes]:
+        """The same with slices of 1 mm, and the pseudo-healthy CT and body in patient space; see :meth:`drawn`."""
+        item = chain[number]
+        assert item.measurement is not None  # the caller gives measured vertebrae
+        stacks = self.drawn(ct, chain, number, broken, 1.0)
+        found = compared(item.vertebra.level, item.measurement.sheets, stacks)
+        return found, closed_volumes(ct, item, stacks, self.size)
+
+
+def compared(level: str, sheets: Sheets, stacks: Sequence[DrawnStack]) -> PseudoHealthy:
+    """A body beside what was drawn of it.
+
+    Args:
+        level: its name.
+        sheets: its edges, in the frame in which the slices stand.
+        stacks: drawn slices, of one view or both.
+    """
+    behind, left = places_mm(sheets)
+    own = column_heights(sheets)
+    healthy = fused(stacks, behind, left).thickness_mm
+    return PseudoHealthy(level, own, np.where(np.isfinite(own), healthy, np.nan))
+
+
+def places_mm(sheets: Sheets) -> tuple[Floats, Floats]:
+    """Where a sheet's columns and depths lie, behind and to the left of the middle of the body's box (mm)."""
+    columns, depths = (np.flatnonzero(sheets.valid.any(axis)) for axis in (1, 0))
+    return AHEAD_MM[columns[[0, -1]]].mean() - AHEAD_MM, LEFT_MM - LEFT_MM[depths[[0, -1]]].mean()
+
+
+def classifier_file(view: View) -> str:
+    """Name of a classifier's weights."""
+    return f"{view}-classifier.safetensors"
+
+
+def _networks(
+    layout: Mapping[str, Any], width: int, generator: Mapping[str, Any], classifier: Mapping[str, Any]
+) -> ViewNetworks:
+    drawing, looking = Generator(GeneratorConfig.from_dict(layout)), SliceClassifier(width)
+    drawing.load_state_dict(_tensors(generator))
+    looking.load_state_dict(_tensors(classifier))
+    return ViewNetworks(_ready(drawing), _ready(looking))
+
+
+def _tensors(arrays: Mapping[str, NDArray[Any]]) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(np.asarray(array, dtype=np.float32)) for name, array in arrays.items()}
+
+
+def _ready(network: Any) -> Any:
+    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+

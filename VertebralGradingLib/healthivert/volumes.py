@@ -1,0 +1,130 @@
+"""The pseudo-healthy vertebra in patient space: CT and body on one rigid grid, with its own affine. numpy and scipy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt, map_coordinates
+
+from VertebralGradingLib.healthivert.fusion import DrawnStack, FusedBody, fused
+from VertebralGradingLib.healthivert.preparation import to_hu
+from VertebralGradingLib.healthivert.rhlv import RelativeHeightLoss, Variant, View, relative_height_loss
+from VertebralGradingLib.healthivert.stacks import BodyFrame
+from VertebralGradingLib.reformation import sample_where
+from VertebralGradingLib.sampling import sample
+from VertebralGradingLib.study import MeasuredVertebra
+from VertebralGradingLib.volume import Volume
+
+Floats = NDArray[np.float64]
+MARGIN_MM = 12.0
+"""How much of the surroundings is shown on either side of the body."""
+
+
+@dataclass(frozen=True, eq=False)
+class PseudoHealthyVolumes:
+    """One vertebra as it is and as it might have been, (R, C, D) at 1 mm: rows caudal, columns posterior, depth left.
+
+    Attributes:
+        affine: (4, 4) index -> RAS mm.
+        original: HU as scanned.
+        healthy: HU in the networks' window where something was drawn; the parts above and below are moved to make room.
+        body: the body as it is.
+        healthy_body: the pseudo-healthy one.
+        expected: it over the cross-section (C, D).
+    """
+
+    affine: Floats
+    original: NDArray[np.float32]
+    healthy: NDArray[np.float32]
+    body: NDArray[np.bool_]
+    healthy_body: NDArray[np.bool_]
+    expected: FusedBody
+
+    def relative_height_loss(self, variant: Variant = "as_coded", view: View = "sagittal") -> RelativeHeightLoss:
+        """By the masks (:func:`rhlv.relative_height_loss`).
+
+        Raises:
+            MaskError: they have no slice in common.
+        """
+        return relative_height_loss(self.body, self.healthy_body, variant, view)
+
+
+def closed_volumes(
+    ct: Volume, item: MeasuredVertebra, stacks: Sequence[DrawnStack], size: int
+) -> PseudoHealthyVolumes:
+    """Close the gap of a drawn vertebra at its expected height, and keep the grid.
+
+    Inside the expected height stands what was drawn, the mean of both views where both have drawn; farther to the side
+    than either reaches the vertebra itself is stretched. Beyond it the CT is moved, up and down by half of what was
+    added.
+
+    Args:
+        ct: HU.
+        item: the vertebra, measured.
+        stacks: its drawn slices.
+        size: rows and columns.
+    """
+    assert item.measurement is not None  # only measured vertebrae come here
+    frame = BodyFrame.of(item)
+    half = int(np.ceil(frame.half_width_mm + MARGIN_MM))
+    left = np.arange(-half, half + 1, dtype=float)
+    grid = frame.grid("sagittal", left, size)
+    affine = grid.affine
+    assert affine is not None  # frames are rigid
+    original = np.asarray(sample(ct, grid.points()), dtype=np.float32)
+    body = sample_where(item.measurement.body.as_volume(), grid) >= 0.5
+    behind = np.arange(size) - (size - 1) / 2
+    expected = fused(stacks, behind, left)
+    own_height = fused_own(stacks, behind, left)
+    height, middle, own = (_everywhere(values) for values in (expected.height, expected.middle, own_height))
+    rows = np.arange(size, dtype=float)[:, None, None]
+    share = (rows - middle) / (height / 2)  # -1 at the top of the expected vertebra, 1 at its bottom
+    inside = np.abs(share) <= 1.0
+    context = rows + np.where(share < 0, 0.5, -0.5) * (height - own)
+    where = np.where(inside, middle + share * own / 2, context)
+    columns, depths = np.meshgrid(np.arange(size), np.arange(len(left)), indexing="ij")
+    at = np.stack([where, *(np.broadcast_to(one, where.shape) for one in (columns, depths))])
+    healthy = map_coordinates(original, at, order=1, mode="nearest")
+    drawn = _drawn(stacks, share, behind, left)
+    healthy = np.where(inside & np.isfinite(drawn), to_hu(np.nan_to_num(drawn)), healthy).astype(np.float32)
+    filled = (rows >= expected.top) & (rows <= expected.bottom)
+    return PseudoHealthyVolumes(affine, original, healthy, body, filled, expected)
+
+
+def fused_own(stacks: Sequence[DrawnStack], behind_mm: Floats, left_mm: Floats) -> Floats:
+    """(Y, Z) rows from the highest to the lowest of the vertebra as it is, the mean of both views."""
+    same = [
+        DrawnStack(s.view, s.offsets_mm, s.first, s.last, s.last - s.first + 1, s.fine, s.body, s.context, s.own)
+        for s in stacks
+    ]
+    return fused(same, behind_mm, left_mm).height
+
+
+def _everywhere(values: Floats) -> Floats:
+    """Values that are known in part, elsewhere those of the nearest place."""
+    nearest = distance_transform_edt(np.isnan(values), return_distances=False, return_indices=True)
+    return np.asarray(values[tuple(nearest)])
+
+
+def _drawn(stacks: Sequence[DrawnStack], share: Floats, behind_mm: Floats, left_mm: Floats) -> Floats:
+    """(R, C, D) what was drawn, in -1..1, at heights given as shares of half of the vertebra's; NaN beyond the slices."""
+    total, count = np.zeros(share.shape), np.zeros(share.shape)
+    y, z = np.meshgrid(behind_mm, left_mm, indexing="ij")
+    for stack in stacks:
+        across, along = (z, y) if stack.view == "sagittal" else (y, z)
+        step = float(stack.offsets_mm[1] - stack.offsets_mm[0]) if len(stack.offsets_mm) > 1 else 1.0
+        number = (across - stack.offsets_mm[0]) / step
+        known = (number >= -0.501) & (number <= len(stack.offsets_mm) - 0.499)
+        number = np.clip(number, 0, len(stack.offsets_mm) - 1)
+        column = along + (stack.fine.shape[2] - 1) / 2
+        height = np.interp(number, np.arange(len(stack.height)), stack.height)
+        middle = np.interp(number, np.arange(len(stack.height)), stack.middle)
+        row = middle + share * height / 2
+        at = np.stack([np.broadcast_to(number, row.shape), row, np.broadcast_to(column, row.shape)])
+        values = map_coordinates(stack.fine, at, order=1, mode="nearest")
+        total += np.where(known, values, 0.0)
+        count += known
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
