@@ -20,7 +20,7 @@ from VertebralGradingLib.report.drawn import Drawn, told
 from VertebralGradingLib.segmentation import VertebraLabels
 from VertebralGradingLib.segmentation.labels import centroids_from_labels, interpret
 from VertebralGradingLib.spine import Spine, build_spine
-from VertebralGradingLib.study import Progress
+from VertebralGradingLib.study import Progress, Study
 from VertebralGradingLib.volume import Volume
 
 
@@ -72,29 +72,49 @@ def grade_files(
     started = time.perf_counter()
     ct, spine, mask = read_study(ct_path, centroids_path, mask_path, lowest, numbering, series)
     reading = time.perf_counter() - started
-    report = grade(ct, spine, mask, methods, progress, bodies_by=bodies_by)
+    studies: list[Study] = []
+    report = grade(ct, spine, mask, methods, progress, on_study=studies.append, bodies_by=bodies_by)
     report.provenance["times_s"]["reading_s"] = round(reading, 3)
     if out_dir is not None:
         volume = ct if ct is not None else mask.volume if mask is not None else None
-        drawn = _drawn(ct, spine, report, methods)
-        write_report(report, out_dir, volume, spine, is_mask=ct is None, drawn=drawn)
+        write_report(report, out_dir, volume, spine, is_mask=ct is None, drawn=_drawn(studies[0], report, methods))
     return report
 
 
-def _drawn(ct: Volume | None, spine: Spine, report: Report, methods: Sequence[str]) -> list[Drawn]:
-    """Every vertebra that some method calls fractured, at grade 0, where the diffusion autoencoder was asked for."""
+_PICTURES: dict[str, tuple[str, dict[str, Any]]] = {
+    "healthivert": ("height_loss_map", {}),
+    "neighbours": ("height_loss_map", {}),
+    "dae": ("counterfactual", {"grades": [0.0], "preset": "fine"}),
+}
+"""What methods draw of a fractured vertebra for the report."""
+
+
+def _drawn(study: Study, report: Report, methods: Sequence[str]) -> list[Drawn]:
+    """Every vertebra that some method calls fractured, as each method that was asked for draws it."""
     out: list[Drawn] = []
-    for finding in report.findings if "dae" in methods else ():
-        said = finding.evidence_of("dae")
-        if said is not None and any((item.grade or 0) >= 1 for item in finding.evidence):
+    wanted = [method for method in _PICTURES if method in methods]
+    if "healthivert" in wanted and "neighbours" in wanted:
+        wanted.remove("neighbours")  # one map is enough
+    for finding in report.findings:
+        if not any((item.grade or 0) >= 1 for item in finding.evidence):
+            continue
+        for method in wanted:
+            if finding.evidence_of(method) is None:
+                continue
+            kind, options = _PICTURES[method]
             try:
                 answer = explain(
-                    ct, spine, level=finding.level, kind="counterfactual", method="dae", grades=[0.0], preset="fine"
+                    study.ct, study.spine, level=finding.level, kind=kind, method=method, study=study, **options
                 )
             except VertebralGradingError as error:  # a picture less, and the report says so
                 report.provenance.setdefault("not_drawn", {})[finding.level] = error.message
                 continue
-            out.append(Drawn.of_pictures(finding.level, *told(answer)))
+            maps = kind == "height_loss_map"
+            out.append(
+                Drawn.of_height_loss(finding.level, answer)
+                if maps
+                else Drawn.of_pictures(finding.level, *told(answer))
+            )
     return out
 
 

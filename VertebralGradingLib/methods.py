@@ -14,13 +14,15 @@ if TYPE_CHECKING:
 
 METHODS: dict[str, str] = {
     "morphometry": "VertebralGradingLib.morphometric:MorphometricGrading",
-    "healthivert": "VertebralGradingLib.healthivert.method:HeightLossGrading",
+    "neighbours": "VertebralGradingLib.healthivert.method:NeighbourGrading",
+    "healthivert": "VertebralGradingLib.healthivert.method:HealthivertGrading",
     "dae": "VertebralGradingLib.diffusion_autoencoder.method:LatentGrading",
 }
 """Name -> "module:Class". The first of the methods asked for is the primary one."""
 REQUIRES: dict[str, tuple[str, ...]] = {
     "morphometry": (),
-    "healthivert": (),
+    "neighbours": (),
+    "healthivert": ("torch", "weights:healthivert"),
     "dae": ("torch", "weights:diffusion-autoencoder"),
 }
 """What each needs, told without importing it."""

@@ -96,9 +96,21 @@ def explain(
     kind: str = "heights",
     method: str = "morphometry",
     bodies_by: str | None = None,
+    study: Study | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Why a vertebra has its grade, as arrays and numbers of one method.
+
+    Args:
+        ct: HU, or None.
+        spine: ordered centroids.
+        mask: vertebra labels, or None.
+        level: which vertebra.
+        kind: of explanation; each method has its own.
+        method: which.
+        bodies_by: as for :func:`grade`.
+        study: what :func:`grade` told ``on_study``, so that nothing is measured again.
+        options: of the method.
 
     Raises:
         CentroidError: no such level.
@@ -107,7 +119,9 @@ def explain(
     grader = method_table.load(method)
     if level not in spine.by_level:
         raise CentroidError(f"There is no vertebra {level}.", f"Choose one of: {', '.join(spine.by_level)}.")
-    if grader.needs_bodies:
+    if study is not None:
+        pass  # it has been measured already
+    elif grader.needs_bodies:
         study = prepare(ct, spine, mask, finder=_finder(ct, spine, mask, bodies_by))
     else:
         study = Study(ct, spine, mask)

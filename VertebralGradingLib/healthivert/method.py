@@ -1,8 +1,9 @@
-"""Relative height loss as a grading method: against the shape of sound neighbours, until there is a network."""
+"""Relative height loss as grading methods: against what generators draw, and against the shape of sound neighbours."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,24 +11,32 @@ from VertebralGradingLib.errors import CentroidError, MaskError, MethodError
 from VertebralGradingLib.findings import Evidence
 from VertebralGradingLib.genant import grade_of_score, score_of_loss
 from VertebralGradingLib.healthivert.neighbours import from_neighbours
+from VertebralGradingLib.healthivert.pseudo_healthy import PseudoHealthy
 from VertebralGradingLib.healthivert.rhlv import RelativeHeightLoss
 from VertebralGradingLib.morphometric import MorphometricGrading
-from VertebralGradingLib.study import Study
+from VertebralGradingLib.study import MeasuredVertebra, Study
 from VertebralGradingLib.volume import Volume
 
+if TYPE_CHECKING:
+    from VertebralGradingLib.healthivert.inference import Healthivert
+
+MAP = "height_loss_map"
+"""Kind of explanation."""
 _EDGE_SHARE = 6.0 / 5.0
 """A wedge that is lost at its edge loses five sixths of that in the third there (sheet 2, section 8)."""
-_SD_LOSS = 0.05
-"""Of a loss against neighbours: the 8 sound vertebrae of the development mask verse004 differ from theirs by 0.04 in
+_SD_LOSS = {"neighbours": 0.05, "healthivert": 0.05}
+"""Of a loss. Against neighbours: the 8 sound vertebrae of the development mask verse004 differ from theirs by 0.04 in
 the whole and 0.05 in a third (root mean square)."""
 _FRACTURED = 1
-"""Grade of morphometry from which on a vertebra is no example for its neighbours."""
+"""Grade of morphometry from which on a vertebra is no example for its neighbours, and is made healthy before them."""
+_LOADED: dict[str, Healthivert] = {}
+"""The one model that is kept, by its place and checksum."""
 
 
-class HeightLossGrading:
-    """Unlearned grading by relative height loss; the baseline that HealthiVert-GAN's network has to beat."""
+class NeighbourGrading:
+    """Unlearned grading by relative height loss: the baseline that HealthiVert-GAN has to beat."""
 
-    name = "healthivert"
+    name = "neighbours"
     requires: tuple[str, ...] = ()
     needs_bodies = True
 
@@ -37,60 +46,96 @@ class HeightLossGrading:
     def grade(self, study: Study) -> dict[str, Evidence]:
         """Evidence for every measured vertebra that has a sound neighbour."""
         broken, out = _broken(study), {}
-        for item in study.vertebrae:
-            level = item.vertebra.level
-            if item.measurement is None:
-                continue
+        for item in _measured(study):
             try:
-                seen = from_neighbours(study, level, broken)
+                seen = from_neighbours(study, item.vertebra.level, broken)
             except MaskError:
                 continue
-            loss = seen.relative_height_loss()
-            graded = graded_loss(loss)
-            score = float(score_of_loss(max(graded, 0.0)))
-            low, high = (float(score_of_loss(max(graded + k * 1.645 * _SD_LOSS, 0.0))) for k in (-1, 1))
-            out[level] = Evidence(
-                method=self.name,
-                grade=grade_of_score(score),
-                grade_interval=(low, high),
-                score=score,
-                quantities={
-                    "reference": "neighbours",
-                    "reference_levels": list(seen.sources),
-                    "relative_height_loss": loss.thirds,
-                    "relative_height_loss_whole": loss.whole,
-                    "relative_height_loss_sides": seen.relative_height_loss("coronal").thirds,
-                },
-            )
+            about = {"reference": "neighbours", "reference_levels": list(seen.sources)}
+            out[item.vertebra.level] = _evidence(self.name, seen, about)
         return out
 
-    def explain(self, study: Study, level: str, kind: str = "height_loss_map", **options: Any) -> dict[str, Any]:
+    def explain(self, study: Study, level: str, kind: str = MAP, **options: Any) -> dict[str, Any]:
         """Where one vertebra lost height.
 
         Returns:
             ``loss`` (columns, depth) share of the expected height that is missing, from front to back and from right to
             left in steps of 1 mm, NaN outside of the body; ``own_mm`` and ``expected_mm`` of the same shape; ``thirds``
-            and ``sides``, means by name; ``reference_levels``.
+            and ``sides``, means by name; ``whole``; ``reference_levels``.
 
         Raises:
             CentroidError: no such level, or it was not measured.
             MaskError: it has no sound neighbour.
             MethodError: another kind.
         """
-        if kind != "height_loss_map" or options:
-            raise MethodError("Relative height loss offers one explanation.", "Ask for height_loss_map, no options.")
-        if level not in {item.vertebra.level for item in study.vertebrae if item.measurement is not None}:
-            raise CentroidError(f"{level} was not measured.", "Choose a vertebra that has heights.")
+        _check_kind(kind, options)
+        _place(study, level)
         seen = from_neighbours(study, level, _broken(study))
-        rows, columns = (np.flatnonzero(np.isfinite(seen.own_mm).any(axis)) for axis in (1, 0))
-        cut = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        return {**_map(seen), "reference": "neighbours", "reference_levels": list(seen.sources)}
+
+
+class HealthivertGrading:
+    """Relative height loss against pseudo-healthy vertebrae drawn by HealthiVert-GAN's generators."""
+
+    name = "healthivert"
+    requires: tuple[str, ...] = ("torch", "weights:healthivert")
+    needs_bodies = True
+
+    def check(self, ct: Volume | None) -> None:
+        """Tell what is missing before anything is measured.
+
+        Raises:
+            MethodError: there is no CT, no model, or no PyTorch.
+        """
+        _ct(ct)
+        loaded()
+
+    def grade(self, study: Study) -> dict[str, Evidence]:
+        """Evidence for every measured vertebra that the slices show.
+
+        Raises:
+            MethodError: there is no CT, no model, or no PyTorch.
+        """
+        ct = _ct(study.ct)
+        system, version = loaded()
+        out = {}
+        for item, chain, number, broken in _chains(study):
+            try:
+                seen = system.pseudo_healthy(ct, chain, number, broken)
+                out[item.vertebra.level] = _evidence(self.name, seen, {"reference": "network", "model": version})
+            except MaskError:
+                continue
+        return out
+
+    def explain(self, study: Study, level: str, kind: str = MAP, **options: Any) -> dict[str, Any]:
+        """Where one vertebra lost height, and what it might have looked like.
+
+        Returns:
+            as :meth:`NeighbourGrading.explain`, without ``reference_levels``; besides ``affine`` (4, 4) index -> RAS mm
+            of ``original`` and ``pseudo_healthy`` (R, C, D) HU and of ``body`` and ``pseudo_healthy_body`` (bool);
+            ``as_coded``, thirds by the published rules.
+
+        Raises:
+            CentroidError: no such level, or it was not measured.
+            MaskError: the slices do not show it.
+            MethodError: another kind, no CT, no model, or no PyTorch.
+        """
+        _check_kind(kind, options)
+        ct = _ct(study.ct)
+        _place(study, level)
+        system, version = loaded()
+        chosen = next(one for one in _chains(study) if one[0].vertebra.level == level)
+        seen, volumes = system.volumes(ct, *chosen[1:])
         return {
-            "loss": seen.loss[cut],
-            "own_mm": seen.own_mm[cut],
-            "expected_mm": seen.healthy_mm[cut],
-            "thirds": seen.relative_height_loss().thirds,
-            "sides": seen.relative_height_loss("coronal").thirds,
-            "reference_levels": list(seen.sources),
+            **_map(seen),
+            "reference": "network",
+            "model": version,
+            "as_coded": volumes.relative_height_loss("as_coded").thirds,
+            "affine": volumes.affine,
+            "original": volumes.original,
+            "pseudo_healthy": volumes.healthy,
+            "body": volumes.body,
+            "pseudo_healthy_body": volumes.healthy_body,
         }
 
 
@@ -100,7 +145,90 @@ def graded_loss(loss: RelativeHeightLoss) -> float:
     return max(_EDGE_SHARE * front, middle, loss.whole)
 
 
+def loaded() -> tuple[Healthivert, str]:
+    """The installed networks and their version; kept from call to call.
+
+    Raises:
+        MethodError: there is no model, or no PyTorch.
+    """
+    from VertebralGradingLib.models.registry import find_model
+
+    model = find_model("healthivert")
+    key = f"{model.folder} {model.checksum}"
+    if key not in _LOADED:
+        try:
+            from VertebralGradingLib.healthivert.inference import Healthivert
+        except (ImportError, OSError) as error:  # the latter where a library of it is broken
+            raise MethodError("HealthiVert-GAN needs PyTorch.", "Install PyTorch, or choose neighbours.") from error
+        system = Healthivert.load(model)
+        _LOADED.clear()
+        _LOADED[key] = system
+    return _LOADED[key], model.version
+
+
+def _evidence(method: str, seen: PseudoHealthy, about: dict[str, Any]) -> Evidence:
+    """A grade of a loss.
+
+    Raises:
+        MaskError: there is too little to compare.
+    """
+    loss, sides = seen.relative_height_loss(), seen.relative_height_loss("coronal")
+    graded = graded_loss(loss)
+    if not np.isfinite(graded):
+        raise MaskError("Too little of the vertebra can be compared.", "Check its mask.")
+    sd = _SD_LOSS[method]
+    score = float(score_of_loss(max(graded, 0.0)))
+    low, high = (float(score_of_loss(max(graded + k * 1.645 * sd, 0.0))) for k in (-1, 1))
+    quantities = {
+        **about,
+        "relative_height_loss": loss.thirds,
+        "relative_height_loss_whole": loss.whole,
+        "relative_height_loss_sides": {name: value if np.isfinite(value) else None for name, value in sides.thirds.items()},
+    }
+    return Evidence(method, grade_of_score(score), (low, high), score, quantities)
+
+
+def _map(seen: PseudoHealthy) -> dict[str, Any]:
+    part, loss = seen.cropped(), seen.relative_height_loss()
+    return {
+        "loss": part.loss,
+        "own_mm": part.own_mm,
+        "expected_mm": part.healthy_mm,
+        "thirds": loss.thirds,
+        "sides": seen.relative_height_loss("coronal").thirds,
+        "whole": loss.whole,
+    }
+
+
+def _check_kind(kind: str, options: dict[str, Any]) -> None:
+    if kind != MAP or options:
+        raise MethodError("Relative height loss offers one explanation.", f"Ask for {MAP}, no options.")
+
+
+def _place(study: Study, level: str) -> None:
+    """Raises: CentroidError: the level was not measured."""
+    if level not in {item.vertebra.level for item in _measured(study)}:
+        raise CentroidError(f"{level} was not measured.", "Choose a vertebra that has heights.")
+
+
+def _measured(study: Study) -> list[MeasuredVertebra]:
+    return [item for item in study.vertebrae if item.measurement is not None]
+
+
+def _chains(study: Study) -> list[tuple[MeasuredVertebra, Sequence[MeasuredVertebra], int, list[bool]]]:
+    """Every measured vertebra, all of them, its number, and which are broken."""
+    items, levels = _measured(study), _broken(study)
+    broken = [item.vertebra.level in levels for item in items]
+    return [(item, items, number, broken) for number, item in enumerate(items)]
+
+
 def _broken(study: Study) -> set[str]:
     """Levels that morphometry calls fractured."""
     said = MorphometricGrading().grade(study)
     return {level for level, one in said.items() if (one.grade or 0) >= _FRACTURED}
+
+
+def _ct(ct: Volume | None) -> Volume:
+    if ct is None:
+        raise MethodError("HealthiVert-GAN needs a CT.", "Give a CT, or choose neighbours.")
+    return ct

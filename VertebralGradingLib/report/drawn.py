@@ -1,4 +1,4 @@
-"""What a learned method drew of a vertebra, as a picture for panel and report: the vertebra at another grade."""
+"""What a method drew of a vertebra, as a picture for panel and report: it at another grade, or where it lost height."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 
 from VertebralGradingLib.pictures import difference_rgb, to_gray
 from VertebralGradingLib.report.canvas import BLACK, Canvas
+from VertebralGradingLib.report.height_loss import height_loss_png, height_loss_sentence
 
 WARNINGS = {
     "new_air": "air appears that is not in the CT",
     "changes_elsewhere": "more than this vertebra changes",
 }
 CAPTIONS = ("the CT", "as the network redraws it", "at grade {grade:.1f}", "what the grade changed")
+AT_ANOTHER_GRADE, HEIGHT_LOSS = "at another grade", "loss of height"
 _TOLD = {"wanted", "score", "reached", "psnr_db", "outside_share", "warnings"}
 _OF_EACH = ("wanted", "reached", "outside_share", "new_air_mm2", "warnings")
 _EDGE, _BAR = 192, 20
@@ -27,17 +29,19 @@ _CROP_MM = 96
 
 @dataclass(frozen=True)
 class Drawn:
-    """A picture that a learned method drew of one vertebra.
+    """A picture that a method drew of one vertebra.
 
     Attributes:
         level: which.
         png: the picture.
         text: what is told of it.
+        shows: "at another grade" or "loss of height".
     """
 
     level: str
     png: bytes
     text: str
+    shows: str = AT_ANOTHER_GRADE
 
     @classmethod
     def of_pictures(cls, level: str, pictures: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> Drawn:
@@ -51,6 +55,16 @@ class Drawn:
         images = (pictures["original"], pictures["decoded"], pictures["changed"])
         return cls(level, counterfactual_png(*images, float(about["wanted"])), counterfactual_sentence(about))
 
+    @classmethod
+    def of_height_loss(cls, level: str, answer: Mapping[str, Any]) -> Drawn:
+        """A map of lost height.
+
+        Args:
+            level: of the vertebra.
+            answer: as for :func:`height_loss.height_loss_png`.
+        """
+        return cls(level, height_loss_png(answer), height_loss_sentence(answer), HEIGHT_LOSS)
+
 
 def is_whole(pictures: Mapping[str, Any], about: Any) -> bool:
     """Whether pictures and what is told of them are all there, as :meth:`Drawn.of_pictures` needs them."""
@@ -60,7 +74,7 @@ def is_whole(pictures: Mapping[str, Any], about: Any) -> bool:
 def figures(drawn: Sequence[Drawn]) -> str:
     """The pictures with their texts, as HTML."""
     cards = [
-        f'<figure><img alt="{html.escape(one.level)} at another grade" '
+        f'<figure><img alt="{html.escape(one.level)} {html.escape(one.shows)}" '
         f'src="data:image/png;base64,{base64.b64encode(one.png).decode()}">'
         f"<figcaption><b>{html.escape(one.level)}</b>"
         f'<small class="t">{html.escape(one.text)}</small></figcaption></figure>'

@@ -12,7 +12,7 @@ from VertebralGradingLib.findings import RESEARCH_USE, Finding, Report
 from VertebralGradingLib.genant import GRADE_BOUNDS
 from VertebralGradingLib.pictures import Overview
 from VertebralGradingLib.report.colors import color_of, color_of_grade, grade_colors
-from VertebralGradingLib.report.drawn import Drawn, figures
+from VertebralGradingLib.report.drawn import HEIGHT_LOSS, Drawn, figures
 from VertebralGradingLib.report.overview import overview_svg
 from VertebralGradingLib.report.patches import PATCH_MM, strip
 from VertebralGradingLib.report.profile import height_profile
@@ -64,8 +64,12 @@ def html_page(
         body.append(_section("Overview", _overview(findings, *overview, is_mask)))
     if volume is not None and findings:
         body.append(_section("Each vertebra", _strip(findings, volume, spine, is_mask)))
-    if drawn:
-        body.append(_section("Vertebrae at another grade", figures(drawn) + _drawn_note()))
+    maps = [one for one in drawn if one.shows == HEIGHT_LOSS]
+    others = [one for one in drawn if one.shows != HEIGHT_LOSS]
+    if maps:
+        body.append(_section("Where height was lost", figures(maps) + _map_note()))
+    if others:
+        body.append(_section("Vertebrae at another grade", figures(others) + _drawn_note()))
     profile = height_profile(findings)
     if profile:
         body.append(_section("Heights over level", _profile(profile)))
@@ -166,6 +170,14 @@ def _drawn_note() -> str:
     note = (
         "Drawn by a network, not measured: what it takes this vertebra to look like at the grade that is given. "
         "Compare with its redrawing, not with the CT: what is lost there is the network's own error."
+    )
+    return f'<p class="note"><small>{escape(note)}</small></p>'
+
+
+def _map_note() -> str:
+    note = (
+        "Every column of the body against its expected height; what lies within 1.5 mm of the wall is left out. The "
+        "loss of a third is less than that of its edge: of a wedge, five sixths. What a network drew was not measured."
     )
     return f'<p class="note"><small>{escape(note)}</small></p>'
 

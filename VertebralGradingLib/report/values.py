@@ -10,7 +10,8 @@ from VertebralGradingLib.findings import FLAG_TEXT, Finding
 MISSING = "–"
 METHOD_NAMES = {
     "morphometry": "Morphometry",
-    "healthivert": "Height loss against neighbours",
+    "neighbours": "Height loss against neighbours",
+    "healthivert": "HealthiVert-GAN",
     "dae": "Diffusion autoencoder",
 }
 
