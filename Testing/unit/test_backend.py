@@ -227,7 +227,7 @@ def test_bodies_of_one_request_outlive_the_next() -> None:
 
 def test_options_of_an_explanation_are_checked_and_gaps_are_null() -> None:
     with WorkerClient() as client:
-        seen = client.explain(CT, POINTS, level="L1", kind="height_loss_map", method="healthivert")["explanation"]
+        seen = client.explain(CT, POINTS, level="L1", kind="height_loss_map", method="neighbours")["explanation"]
         row = seen["loss"][0]
         assert None in row and any(isinstance(one, float) for one in seen["loss"][len(seen["loss"]) // 2])
         for options in ({"study": 1}, {"level": "L2"}, "all", {"colour": "red"}):

@@ -57,9 +57,9 @@ def test_wedge_is_seen_where_it_is(wedged: Study) -> None:
 def test_bodies_found_on_ct_are_examples_too() -> None:
     spine = analytic_spine(LEVELS[1:4], np.repeat(USUAL[1:4, None], 3, axis=1) * [[1, 1, 1], [0.6, 0.8, 1], [1, 1, 1]])
     case = box_spine_ct(spine, *grid_around(spine, margin_mm=20))
-    report = grade(case.ct, build_spine(case.points), methods=("healthivert",), bodies_by="classical")
+    report = grade(case.ct, build_spine(case.points), methods=("neighbours",), bodies_by="classical")
     found = {finding.level: finding for finding in report.findings}
-    assert {finding.primary_method for finding in report.findings} == {"healthivert"}
+    assert {finding.primary_method for finding in report.findings} == {"neighbours"}
     assert found["L1"].grade is not None and found["L1"].grade >= 2
     assert found["T12"].grade == 0
     assert len(found["L1"].heights_mm) == 3 and found["L1"].height_loss  # heights always come from morphometry
@@ -74,7 +74,7 @@ def test_fractured_neighbours_are_passed_over(wedged: Study) -> None:
 
 
 def test_method_grades_and_explains(wedged: Study) -> None:
-    method = load("healthivert")
+    method = load("neighbours")
     said = method.grade(wedged)
     assert set(said) == set(LEVELS)
     assert said["L1"].score == pytest.approx(2.5, abs=0.4)  # 40 % are where grade 3 begins

@@ -12,7 +12,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from VertebralGradingLib.backend.protocol import RemoteError, inputs_message, loaded, read_labels_message
+from VertebralGradingLib.backend.protocol import (
+    RemoteError,
+    inputs_message,
+    loaded,
+    read_explanation,
+    read_labels_message,
+)
 from VertebralGradingLib.backend.session import (
     Handlers,
     Message,
@@ -130,7 +136,8 @@ class WorkerClient:
         lowest, numbering = options.pop("lowest", None), options.pop("numbering", "auto")
         with request_folder(self._temporary) as folder:
             fields = inputs_message(Path(folder), ct, points, mask, lowest, numbering)
-            return self._wait("explain", Handlers(), **fields, level=level, **options)
+            answer = self._wait("explain", Handlers(), **fields, level=level, arrays_folder=str(folder), **options)
+            return {**answer, "explanation": read_explanation(answer["explanation"])}
 
     def wait_ready(self) -> Message:
         """Wait until the worker has said its first word.

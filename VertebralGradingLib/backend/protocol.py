@@ -2,14 +2,14 @@
 
 Requests have ``id`` and ``type``: ``grade``, ``explain``, ``cancel`` (with ``target``), ``info``, ``shutdown``.
 Answers have the request's ``id`` and ``type``: ``ready`` (once, at start), ``progress``, ``finding`` (provisional),
-then exactly one of ``result`` or ``error``. A cancelled ``grade`` answers ``result`` with ``cancelled: true`` and the
+then exactly one of ``result`` or ``error``. With ``arrays_folder`` an explanation's volumes come as files in it. A cancelled ``grade`` answers ``result`` with ``cancelled: true`` and the
 vertebrae that were finished.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from VertebralGradingLib.volume import Volume, empty_grid
 PROTOCOL = 1
 """Version told in ``ready``; a client refuses another."""
 
+_FILE = "npy"
+_VOLUME = 3
 REQUESTS = ("grade", "explain", "cancel", "info", "shutdown")
 
 
@@ -175,6 +177,53 @@ def map_array(message: dict[str, Any]) -> tuple[NDArray[Any], NDArray[np.float64
             "The worker cannot read the image it was sent.", "Check free space for temporary files."
         ) from error
     return array, affine
+
+
+def explanation_message(answer: Mapping[str, Any], folder: str | None) -> dict[str, Any]:
+    """An explanation as a message: arrays as lists, numbers that are none as null; volumes as files, with a folder.
+
+    Raises:
+        OutputError: as :func:`write_array`.
+    """
+    out = {}
+    for name, value in answer.items():
+        if folder is not None and isinstance(value, np.ndarray) and value.ndim == _VOLUME:
+            out[name] = {_FILE: write_array(value, Path(folder), name)}
+        else:
+            out[name] = _plain(value)
+    return out
+
+
+def read_explanation(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """An explanation from a message, its volumes in memory.
+
+    Raises:
+        InputError: a file is missing or damaged.
+    """
+    out = {}
+    for name, value in answer.items():
+        if isinstance(value, dict) and set(value) == {_FILE}:
+            try:
+                out[name] = np.load(str(value[_FILE]), allow_pickle=False)
+            except (OSError, ValueError, EOFError) as error:
+                raise InputError("A picture of the worker cannot be read.", "Check free space for temporary files.") from error
+        else:
+            out[name] = value
+    return out
+
+
+def _plain(value: Any) -> Any:
+    """Arrays as lists; numbers that are none become null, which JSON knows."""
+    if isinstance(value, np.ndarray):
+        known = value.astype(object)
+        if value.dtype.kind == "f":
+            known[~np.isfinite(value)] = None
+        return known.tolist()
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
 
 
 def points_message(points: list[Point]) -> list[dict[str, Any]]:

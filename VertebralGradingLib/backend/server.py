@@ -21,6 +21,7 @@ from VertebralGradingLib.backend.protocol import (
     decode,
     encode,
     error_message,
+    explanation_message,
     labels_message,
     map_array,
     read_labels_message,
@@ -143,7 +144,7 @@ class Server:
             bodies_by=request.get("bodies_by"),
             **_options(request),
         )
-        return {"explanation": {key: _plain(value) for key, value in answer.items()}}
+        return {"explanation": explanation_message(answer, request.get("arrays_folder"))}
 
     def _info(self, request: dict[str, Any]) -> dict[str, Any]:
         from VertebralGradingLib._version import __version__
@@ -174,18 +175,6 @@ class Server:
         if not points and mask is not None:
             points = centroids_from_labels(mask)
         return ct, build_spine(points, request.get("lowest")), mask
-
-
-def _plain(value: Any) -> Any:
-    """Arrays as lists; numbers that are none become null, which JSON knows."""
-    import numpy as np
-
-    if isinstance(value, np.ndarray):
-        known = value.astype(object)
-        if value.dtype.kind == "f":
-            known[~np.isfinite(value)] = None
-        return known.tolist()
-    return value
 
 
 def _options(request: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from VertebralGradingLib.healthivert.neighbours import from_neighbours
 from VertebralGradingLib.healthivert.pseudo_healthy import PseudoHealthy
 from VertebralGradingLib.healthivert.rhlv import RelativeHeightLoss
 from VertebralGradingLib.morphometric import MorphometricGrading
+from VertebralGradingLib.sheets import AHEAD_MM, LEFT_MM
 from VertebralGradingLib.study import MeasuredVertebra, Study
 from VertebralGradingLib.volume import Volume
 
@@ -61,7 +62,8 @@ class NeighbourGrading:
         Returns:
             ``loss`` (columns, depth) share of the expected height that is missing, from front to back and from right to
             left in steps of 1 mm, NaN outside of the body; ``own_mm`` and ``expected_mm`` of the same shape; ``thirds``
-            and ``sides``, means by name; ``whole``; ``reference_levels``.
+            and ``sides``, means by name; ``whole``; ``endplate_ras_mm`` (columns, depth, 3) the upper endplate there,
+            ``map_affine`` (4, 4) column, depth, height below the middle (mm) -> RAS mm; ``reference_levels``.
 
         Raises:
             CentroidError: no such level, or it was not measured.
@@ -69,9 +71,9 @@ class NeighbourGrading:
             MethodError: another kind.
         """
         _check_kind(kind, options)
-        _place(study, level)
+        item = _place(study, level)
         seen = from_neighbours(study, level, _broken(study))
-        return {**_map(seen), "reference": "neighbours", "reference_levels": list(seen.sources)}
+        return {**_map(seen, item), "reference": "neighbours", "reference_levels": list(seen.sources)}
 
 
 class HealthivertGrading:
@@ -127,13 +129,13 @@ class HealthivertGrading:
         chosen = next(one for one in _chains(study) if one[0].vertebra.level == level)
         seen, volumes = system.volumes(ct, *chosen[1:])
         return {
-            **_map(seen),
+            **_map(seen, chosen[0]),
             "reference": "network",
             "model": version,
             "as_coded": volumes.relative_height_loss("as_coded").thirds,
             "affine": volumes.affine,
-            "original": volumes.original,
-            "pseudo_healthy": volumes.healthy,
+            "original": np.rint(volumes.original).astype(np.int16),
+            "pseudo_healthy": np.rint(volumes.healthy).astype(np.int16),
             "body": volumes.body,
             "pseudo_healthy_body": volumes.healthy_body,
         }
@@ -188,15 +190,26 @@ def _evidence(method: str, seen: PseudoHealthy, about: dict[str, Any]) -> Eviden
     return Evidence(method, grade_of_score(score), (low, high), score, quantities)
 
 
-def _map(seen: PseudoHealthy) -> dict[str, Any]:
-    part, loss = seen.cropped(), seen.relative_height_loss()
+def _map(seen: PseudoHealthy, item: MeasuredVertebra) -> dict[str, Any]:
+    assert item.measurement is not None  # only measured vertebrae come here
+    (columns, depths), sheets = seen.extent, item.measurement.sheets
+    loss, cut = seen.relative_height_loss(), np.s_[columns, depths]
+    ahead, left = np.meshgrid(AHEAD_MM[columns], LEFT_MM[depths], indexing="ij")
+    middle = float(np.nanmedian(sheets.top) + np.nanmedian(sheets.bottom)) / 2
+    right, anterior, up = sheets.axes.T
+    corner = sheets.to_ras(float(ahead[0, 0]), float(left[0, 0]), middle)
+    affine = np.eye(4)
+    affine[:3] = np.column_stack([-anterior, -right, -up, corner])  # columns and depths are 1 mm apart
+    places = corner + (ahead[0, 0] - ahead)[..., None] * -anterior + (left - left[0, 0])[..., None] * -right
     return {
-        "loss": part.loss,
-        "own_mm": part.own_mm,
-        "expected_mm": part.healthy_mm,
+        "loss": seen.loss[cut],
+        "own_mm": seen.own_mm[cut],
+        "expected_mm": seen.healthy_mm[cut],
         "thirds": loss.thirds,
         "sides": seen.relative_height_loss("coronal").thirds,
         "whole": loss.whole,
+        "map_affine": affine,
+        "endplate_ras_mm": places + (sheets.top[cut] - middle)[..., None] * up,
     }
 
 
@@ -205,10 +218,16 @@ def _check_kind(kind: str, options: dict[str, Any]) -> None:
         raise MethodError("Relative height loss offers one explanation.", f"Ask for {MAP}, no options.")
 
 
-def _place(study: Study, level: str) -> None:
-    """Raises: CentroidError: the level was not measured."""
-    if level not in {item.vertebra.level for item in _measured(study)}:
+def _place(study: Study, level: str) -> MeasuredVertebra:
+    """The vertebra of a level.
+
+    Raises:
+        CentroidError: it was not measured.
+    """
+    found = next((item for item in _measured(study) if item.vertebra.level == level), None)
+    if found is None:
         raise CentroidError(f"{level} was not measured.", "Choose a vertebra that has heights.")
+    return found
 
 
 def _measured(study: Study) -> list[MeasuredVertebra]:

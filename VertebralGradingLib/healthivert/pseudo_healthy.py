@@ -56,11 +56,11 @@ class PseudoHealthy:
         thirds = dict(zip(THIRDS[view], losses[1:], strict=True))
         return RelativeHeightLoss(losses[0], thirds, min(m[0] for m in means[1:]), max(m[0] for m in means[1:]))
 
-    def cropped(self) -> PseudoHealthy:
-        """The same without empty columns and depths around the body."""
+    @property
+    def extent(self) -> tuple[slice, slice]:
+        """Columns and depths that the body lies in."""
         rows, columns = (np.flatnonzero(np.isfinite(self.own_mm).any(axis)) for axis in (1, 0))
-        cut = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        return PseudoHealthy(self.level, self.own_mm[cut], self.healthy_mm[cut], self.sources)
+        return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def column_heights(sheets: Sheets) -> Floats:

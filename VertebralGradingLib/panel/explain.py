@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 
 from VertebralGradingLib.errors import VertebralGradingError
 from VertebralGradingLib.panel.counterfactual import CounterfactualPart
+from VertebralGradingLib.panel.height_loss import HeightLossPart
 from VertebralGradingLib.panel.session import Session
 from VertebralGradingLib.panel.worker import runLater
 from VertebralGradingLib.report.explanation import patch_png, profile_png
@@ -16,8 +17,8 @@ from VertebralGradingLib.report.sentences import other_methods, sentence
 from VertebralGradingLib.scene.inputs import voxels_from_node
 from VertebralGradingLib.volume import Volume
 
-_DRAWN = 1
-"""Place of the drawn vertebra in the list."""
+_DRAWN, _LOST = 1, 2
+"""Places of the drawn vertebra and of the map of lost height in the list."""
 
 
 class ExplainPart:
@@ -33,10 +34,17 @@ class ExplainPart:
         self._ui = ui
         self._session = session
         self._counterfactual = CounterfactualPart(ui, session, logic, _show)
+        self._heightLoss = HeightLossPart(ui, session, logic, _show)
         self._volume: Volume | None = None
         self._isPending = False
         self._isOver = False
-        ui.explainComboBox.addItems([_("heights against what is expected"), _("the vertebra at another grade")])
+        ui.explainComboBox.addItems(
+            [
+                _("heights against what is expected"),
+                _("the vertebra at another grade"),
+                _("where height was lost"),
+            ]
+        )
         ui.explainComboBox.connect("currentIndexChanged(int)", self.onKind)
         ui.explainCollapsibleButton.connect("contentsCollapsed(bool)", self.onCollapsed)
 
@@ -44,11 +52,13 @@ class ExplainPart:
         """Touch no widget any more."""
         self._isOver = True
         self._counterfactual.close()
+        self._heightLoss.close()
 
     def opened(self) -> None:
         """Read the image of the study once."""
         self._volume = None
         self._counterfactual.forget()
+        self._heightLoss.forget()
         results = self._session.results
         node = results.image_node if results is not None else None
         if node is not None and node.IsA("vtkMRMLScalarVolumeNode"):
@@ -62,11 +72,13 @@ class ExplainPart:
         """Let go of the image."""
         self._volume = None
         self._counterfactual.forget()
+        self._heightLoss.forget()
         self.update()
 
     def onKind(self, index: int) -> None:
         """Show something else."""
         self._counterfactual.forget()
+        self._heightLoss.forget()
         self._ui.patchLabel.clear()
         self.update()
 
@@ -86,9 +98,11 @@ class ExplainPart:
         if self._isOver:
             return
         ui, finding, report = self._ui, self._session.finding, self._session.report
-        drawn = ui.explainComboBox.currentIndex == _DRAWN
-        if not drawn:
+        shown = ui.explainComboBox.currentIndex
+        if shown != _DRAWN:
             self._counterfactual.hide()
+        if shown != _LOST:
+            self._heightLoss.hide()
         if finding is None or report is None:
             ui.sentenceLabel.text = ""
             for label in (ui.patchLabel, ui.profileLabel, ui.drawnLabel):
@@ -97,9 +111,12 @@ class ExplainPart:
         ui.sentenceLabel.text = f"{sentence(finding)} {other_methods(finding)}".rstrip()
         if ui.explainCollapsibleButton.collapsed:
             return
-        ui.profileLabel.visible = not drawn
-        if drawn:
+        ui.profileLabel.visible = shown not in (_DRAWN, _LOST)
+        if shown == _DRAWN:
             self._counterfactual.show()
+            return
+        if shown == _LOST:
+            self._heightLoss.show()
             return
         dark = ui.sentenceLabel.palette.color(qt.QPalette.Window).lightness() < 128
         if self._volume is not None:

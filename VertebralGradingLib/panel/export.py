@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from slicer.i18n import tr as _
 from VertebralGradingLib.errors import CentroidError, OutputError, VertebralGradingError
 from VertebralGradingLib.panel.session import Session
 from VertebralGradingLib.report import write_report
-from VertebralGradingLib.report.drawn import Drawn, is_whole
+from VertebralGradingLib.report.drawn import HEIGHT_LOSS, Drawn, is_whole
 from VertebralGradingLib.report.write import NAMES
 from VertebralGradingLib.scene.inputs import ct_from_node, labels_from_node, points_from_node
 from VertebralGradingLib.scene.results import StudyResults
@@ -91,8 +92,13 @@ def _folder(text: str) -> Path:
 
 def _drawn(results: StudyResults) -> list[Drawn]:
     """What the scene keeps of drawn vertebrae."""
-    kept = [(finding.level, *results.kept(finding.level)) for finding in results.report.findings]
-    return [Drawn.of_pictures(level, pictures, about) for level, pictures, about in kept if is_whole(pictures, about)]
+    levels = [finding.level for finding in results.report.findings]
+    kept = [(level, *results.kept(level)) for level in levels]
+    lost = [(level, results.kept_height_loss(level)) for level in levels]
+    return [
+        *(Drawn(level, b64decode(found[0]), found[1], HEIGHT_LOSS) for level, found in lost if found is not None),
+        *(Drawn.of_pictures(level, pictures, about) for level, pictures, about in kept if is_whole(pictures, about)),
+    ]
 
 
 def _isVolume(results: StudyResults) -> bool:

@@ -16,9 +16,10 @@ from VertebralGradingLib.scene.results import StudyResults
 
 METHODS = {
     "morphometry": ("morphometry",),
-    "morphometry, height loss": ("morphometry", "healthivert"),
+    "morphometry, height loss against neighbours": ("morphometry", "neighbours"),
+    "morphometry, HealthiVert-GAN": ("morphometry", "healthivert"),
     "morphometry, diffusion autoencoder": ("morphometry", "dae"),
-    "all": ("morphometry", "healthivert", "dae"),
+    "all": ("morphometry", "neighbours", "healthivert", "dae"),
 }
 """What can be chosen in the panel; the first method gives the grade."""
 DOUBLE_CLICK_MS = 500

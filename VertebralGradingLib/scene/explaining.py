@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from VertebralGradingLib.backend.protocol import inputs_message
+from VertebralGradingLib.backend.protocol import inputs_message, read_explanation
 from VertebralGradingLib.backend.session import Handlers, Message
 from VertebralGradingLib.backend.temporary import request_folder, sweep
 from VertebralGradingLib.errors import CentroidError, InputError, VertebralGradingError
@@ -64,6 +64,7 @@ class Explaining:
         on_answer: called with a wish and its explanation.
         on_error: called with a wish and why it failed.
         temporary: folder for the voxels that are handed over; the system's own by default.
+        with_bodies: whether the study's bodies are handed over too, so that they are not searched for again.
     """
 
     def __init__(
@@ -73,11 +74,12 @@ class Explaining:
         on_answer: Answered,
         on_error: Failed,
         temporary: str | None = None,
+        with_bodies: bool = False,
     ) -> None:
         self._worker = worker
         self._run_later = run_later
         self._on_answer, self._on_error = on_answer, on_error
-        self._temporary = temporary
+        self._temporary, self._with_bodies = temporary, with_bodies
         self._inputs: Inputs | None = None
         self._shared: _Voxels | None = None
         self._next: Wish | None = None
@@ -102,7 +104,9 @@ class Explaining:
         ct = voxels_from_node(node) if node is not None and node.IsA("vtkMRMLScalarVolumeNode") else None
         if ct is None:
             raise InputError("This study has no CT.", "Grade a CT to see its vertebrae drawn.")
-        self._inputs = Inputs(node, None, None, ct, _points(results), None)
+        bodies = results.segmentation_node if self._with_bodies else None
+        labels = labels_from_node(bodies) if bodies is not None else None
+        self._inputs = Inputs(node, None, None, ct, _points(results), labels)
 
     def close(self) -> None:
         """Forget the study; nothing is answered any more, and no voxel stays on the disk."""
@@ -167,7 +171,10 @@ class Explaining:
             self._send(wish, shared.fields)
 
     def _send(self, wish: Wish, fields: Mapping[str, Any]) -> None:
-        said = {"level": wish.level, "kind": wish.kind, "method": wish.method, "options": dict(wish.options)}
+        said: dict[str, Any] = {"level": wish.level, "kind": wish.kind, "method": wish.method}
+        said["options"] = dict(wish.options)
+        if self._shared is not None:
+            said["arrays_folder"] = self._shared.folder
         handlers = Handlers(
             on_result=lambda answer: self._take(wish, answer), on_error=lambda error: self._fail(wish, error)
         )
@@ -181,8 +188,14 @@ class Explaining:
 
     def _take(self, wish: Wish, answer: Message) -> None:
         self._now = None
+        try:
+            seen = read_explanation(answer["explanation"])  # before its files are swept away
+        except VertebralGradingError as error:
+            self._begin()
+            self._on_error(wish, error)
+            return
         self._begin()
-        self._on_answer(wish, answer["explanation"])
+        self._on_answer(wish, seen)
 
     def _fail(self, wish: Wish, error: VertebralGradingError) -> None:
         self._now = None
@@ -228,6 +241,11 @@ class _Voxels:
         self._lock = threading.Lock()
         threading.Thread(target=self._write, name="VertebralGrading voxels", daemon=True).start()
 
+    @property
+    def folder(self) -> str | None:
+        """Where they lie, while they do."""
+        return None if self._folder is None else self._folder.name
+
     def clean(self) -> None:
         """Remove them, at once or when they have been written."""
         with self._lock:
@@ -242,11 +260,11 @@ class _Voxels:
         try:
             sweep(self._temporary)
             self._folder = request_folder(self._temporary)
-            part = replace(self._inputs, labels=None)
+            part = self._inputs
             if part.ct is not None:
                 near = part.ct.around(self._center, MARGIN_MM)
                 part = replace(part, ct=as_ct(near.array, near.affine, keep=near.array))
-            self.fields = inputs_message(Path(self._folder.name), part.ct, part.points, None, part.lowest)
+            self.fields = inputs_message(Path(self._folder.name), part.ct, part.points, part.labels, part.lowest)
         except VertebralGradingError as error:
             self.fields = error.with_traceback(None)  # the trace would hold the voxels
             self.clean()

@@ -7,8 +7,7 @@ knows on loading which table, segmentation, points, patches and plot belong toge
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,11 +16,11 @@ from numpy.typing import NDArray
 
 from VertebralGradingLib.errors import InputError
 from VertebralGradingLib.findings import Report
-from VertebralGradingLib.pictures import BONE_WINDOW
-from VertebralGradingLib.reformation import Grid
 from VertebralGradingLib.scene import chart, folder
+from VertebralGradingLib.scene.drawn import CLASSES, LEVEL, DrawnNodes
+from VertebralGradingLib.scene.events import one_event
 from VertebralGradingLib.scene.inputs import rename_points
-from VertebralGradingLib.scene.patches import fill_patch, fill_slice
+from VertebralGradingLib.scene.patches import fill_patch
 from VertebralGradingLib.scene.segments import fill_segments, recolor, relabel
 from VertebralGradingLib.scene.six_points import fill_points
 from VertebralGradingLib.scene.table import fill_table
@@ -32,15 +31,12 @@ from VertebralGradingLib.volume import Volume
 
 MODULE = "VertebralGradingResults"
 """What marks the hidden node; not the module's own name, which marks the panel's parameter node."""
-LEVEL = "VertebralGrading.Level"
 IMAGE, CENTROIDS, GIVEN = "Image", "Centroids", "GivenSegmentation"
 _TABLE, _CHART_TABLE, _CHART, _SERIES = "Table", "ChartTable", "Chart", "Series"
-_SEGMENTATION, _POINTS, _PATCH, _DRAWN = "Segmentation", "Points", "Patch", "Drawn"
-_MADE = (_TABLE, _CHART, _SERIES, _CHART_TABLE, _SEGMENTATION, _POINTS, _PATCH, _DRAWN)
-DRAWN = "VertebralGrading.Drawn"
-"""Which part of an explanation a drawn picture is."""
-ABOUT = "VertebralGrading.About"
-"""What is to be told of it, as JSON."""
+_SEGMENTATION, _POINTS, _PATCH = "Segmentation", "Points", "Patch"
+_BY_LEVEL = (_PATCH, *CLASSES)
+"""Nodes of single vertebrae; they lie in folders of their own."""
+_MADE = (_TABLE, _CHART, _SERIES, _CHART_TABLE, _SEGMENTATION, _POINTS, *_BY_LEVEL)
 _CLASS = {
     _TABLE: "vtkMRMLTableNode",
     _CHART_TABLE: "vtkMRMLTableNode",
@@ -49,11 +45,11 @@ _CLASS = {
     _SEGMENTATION: "vtkMRMLSegmentationNode",
     _POINTS: "vtkMRMLMarkupsFiducialNode",
     _PATCH: "vtkMRMLScalarVolumeNode",
-    _DRAWN: "vtkMRMLScalarVolumeNode",
+    **CLASSES,
 }
 
 
-class StudyResults:
+class StudyResults(DrawnNodes):
     """The results of one study in the scene.
 
     Args:
@@ -115,48 +111,12 @@ class StudyResults:
 
     def patch_node(self, level: str) -> Any:
         """Sagittal patch of one vertebra, None when there is none."""
-        return next((node for node in self._referenced(_PATCH) if node.GetAttribute(LEVEL) == level), None)
-
-    def drawn_node(self, level: str, part: str) -> Any:
-        """Picture of one vertebra that a learned method drew (:meth:`keep`), None when there is none."""
-        return next((node for node in self._drawn(level) if node.GetAttribute(DRAWN) == part), None)
-
-    def keep(self, level: str, pictures: Mapping[str, tuple[str, NDArray[Any]]], grid: Grid, about: Any) -> None:
-        """Keep what a learned method drew of one vertebra in the scene, instead of what it drew of it before.
-
-        Args:
-            level: which vertebra.
-            pictures: part -> (name of the node, (R, C) HU).
-            grid: where they lie.
-            about: what is to be told of them; as for JSON.
-        """
-        below = folder.subfolder(self.node.GetScene(), self._home(), "drawn pictures")
-        with _one_event(self.node.GetScene()):
-            for part, (name, image) in pictures.items():
-                node = self.drawn_node(level, part) or self._add(_DRAWN, name)
-                if not node.GetName().startswith(name):
-                    node.SetName(self.node.GetScene().GenerateUniqueName(name))
-                node.SetAttribute(LEVEL, level)
-                node.SetAttribute(DRAWN, part)
-                node.SetAttribute(ABOUT, json.dumps(about))
-                fill_slice(node, image, grid, BONE_WINDOW)
-                folder.item_of(node, below)
-
-    def kept(self, level: str) -> tuple[dict[str, NDArray[Any]], Any]:
-        """Pictures (R, C) HU by part that :meth:`keep` has kept, and what is to be told of them; empty without any."""
-        nodes = list(self._drawn(level))
-        if any(node.GetImageData() is None for node in nodes):
-            return {}, None  # its file was not found on loading
-        pictures = {str(node.GetAttribute(DRAWN)): slicer.util.arrayFromVolume(node)[0] for node in nodes}
-        try:
-            return pictures, json.loads(nodes[0].GetAttribute(ABOUT)) if nodes else None
-        except (ValueError, TypeError):
-            return {}, None
+        return next((node for node in self.referenced(_PATCH) if node.GetAttribute(LEVEL) == level), None)
 
     @property
     def folder_item(self) -> int:
         """Item of the study's folder in the subject hierarchy, 0 when it is gone."""
-        made = (folder.marked_above(node) for role in _MADE for node in self._referenced(role))
+        made = (folder.marked_above(node) for role in _MADE for node in self.referenced(role))
         return next((item for item in made if item), 0)
 
     def image_moved(self) -> bool:
@@ -195,7 +155,7 @@ class StudyResults:
         """Give segments, patches and the user's centroids the new names of their vertebrae."""
         if self.segmentation_node is not None:
             relabel(self.segmentation_node, names)
-        for node in [*self._referenced(_PATCH), *self._referenced(_DRAWN)]:
+        for node in [node for role in _BY_LEVEL for node in self.referenced(role)]:
             before = node.GetAttribute(LEVEL)
             level = names.get(before, before)
             node.SetAttribute(LEVEL, level)
@@ -207,7 +167,7 @@ class StudyResults:
         """Take everything that was made for this study out of the scene; the user's own nodes stay."""
         home = self.folder_item
         for role in _MADE:
-            for node in list(self._referenced(role)):
+            for node in list(self.referenced(role)):
                 folder.remove(node)
         folder.remove_if_empty(self.node.GetScene(), home)
         self.node.GetScene().RemoveNode(self.node)
@@ -221,16 +181,17 @@ class StudyResults:
     ) -> Iterator[None]:
         """Show findings in small steps, so that a window can stay alive; see :func:`studies.show_report`."""
         name = self.image_node.GetName()
-        with _one_event(self.node.GetScene()):
+        with one_event(self.node.GetScene()):
             self._store(report)
             place = [] if is_warped(self.image_node) else _place(self.image_node).tolist()
             self.node.SetParameter("place", json.dumps(place))
-            home = self._home()
+            home = self.home()
             fill_table(self._get(_TABLE, f"{name} findings"), report.findings)
             fill_points(self._get(_POINTS, f"{name} six points"), report.findings)
-        self._drop(_DRAWN)  # of an earlier run
+        for role in CLASSES:
+            self._drop(role)  # of an earlier run
         yield
-        with _one_event(self.node.GetScene()):
+        with one_event(self.node.GetScene()):
             self._fill_chart(report)
         yield
         if labels is not None:
@@ -242,14 +203,14 @@ class StudyResults:
 
     def _gather(self) -> None:
         """Put nodes that lie in no folder of ours, because they are new, into the study's."""
-        home = self._home()
+        home = self.home()
         plot = folder.subfolder(self.node.GetScene(), home, "height plot")
         for role in _MADE:
-            for node in self._referenced(role) if role not in (_PATCH, _DRAWN) else ():
+            for node in self.referenced(role) if role not in _BY_LEVEL else ():
                 if not folder.marked_above(node):
                     folder.item_of(node, plot if role in (_CHART_TABLE, _CHART, _SERIES) else home)
 
-    def _home(self) -> int:
+    def home(self) -> int:
         """The study's folder, made beside the image where there is none."""
         image = self.image_node
         name = f"{image.GetName()} vertebral grading" if image is not None else "vertebral grading"
@@ -261,9 +222,9 @@ class StudyResults:
     def _fill_chart(self, report: Report) -> None:
         data = self._get(_CHART_TABLE, "height chart data")
         chart.fill_chart_table(data, report.findings)
-        series = list(self._referenced(_SERIES))
+        series = list(self.referenced(_SERIES))
         while len(series) < len(chart.SERIES):
-            series.append(self._add(_SERIES, chart.SERIES[len(series)]))
+            series.append(self.add(_SERIES, chart.SERIES[len(series)]))
         node = self._get(_CHART, "heights")
         node.RemoveAllPlotSeriesNodeIDs()
         for item, name in zip(series, chart.SERIES, strict=True):
@@ -287,7 +248,7 @@ class StudyResults:
         shown = [
             finding for finding in report.findings if ct is not None and ct.contains(np.array(finding.center_ras_mm))
         ]
-        nodes = {node.GetAttribute(LEVEL): node for node in self._referenced(_PATCH)}
+        nodes = {node.GetAttribute(LEVEL): node for node in self.referenced(_PATCH)}
         for level, node in nodes.items():
             if level not in {finding.level for finding in shown}:
                 folder.remove(node)
@@ -295,35 +256,34 @@ class StudyResults:
             return
         below = folder.subfolder(scene, home, "sagittal patches")
         for finding in shown:
-            node = nodes.get(finding.level) or self._add(_PATCH, f"{finding.level} sagittal patch")
+            node = nodes.get(finding.level) or self.add(_PATCH, f"{finding.level} sagittal patch")
             node.SetAttribute(LEVEL, finding.level)
             fill_patch(node, ct, finding, spine)
             folder.item_of(node, below)
             yield
 
-    def _drawn(self, level: str) -> Iterator[Any]:
-        return (node for node in self._referenced(_DRAWN) if node.GetAttribute(LEVEL) == level)
-
-    def _referenced(self, role: str) -> Iterator[Any]:
+    def referenced(self, role: str) -> Iterator[Any]:
+        """The study's nodes of a role."""
         nodes = [self.node.GetNthNodeReference(role, n) for n in range(self.node.GetNumberOfNodeReferences(role))]
         return (node for node in nodes if node is not None)
 
     def _get(self, role: str, name: str) -> Any:
-        return self.node.GetNodeReference(role) or self._add(role, name)
+        return self.node.GetNodeReference(role) or self.add(role, name)
 
-    def _add(self, role: str, name: str) -> Any:
+    def add(self, role: str, name: str) -> Any:
+        """Make a node that belongs to the study."""
         scene = self.node.GetScene()
         node = scene.CreateNodeByClass(_CLASS[role])
         node.UnRegister(None)
         node.SetName(scene.GenerateUniqueName(name))
-        if role in (_PATCH, _POINTS, _DRAWN):
+        if role in (_POINTS, *_BY_LEVEL):
             node.SetHideFromEditors(True)  # they are no inputs: selectors of a CT or of centroids shall not offer them
         node = scene.AddNode(node)
         self.node.AddNodeReferenceID(role, node.GetID())
         return node
 
     def _drop(self, role: str) -> None:
-        for node in list(self._referenced(role)):
+        for node in list(self.referenced(role)):
             folder.remove(node)
 
 
@@ -336,13 +296,3 @@ def _place(node: Any) -> NDArray[np.float64]:
     matrix = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
     return to_world(node) @ slicer.util.arrayFromVTKMatrix(matrix)
-
-
-@contextmanager
-def _one_event(scene: Any) -> Iterator[None]:
-    """Tell the views once when all is done."""
-    scene.StartState(slicer.vtkMRMLScene.BatchProcessState)
-    try:
-        yield
-    finally:
-        scene.EndState(slicer.vtkMRMLScene.BatchProcessState)

@@ -1,0 +1,126 @@
+"""What methods drew of single vertebrae, kept in the scene: flat pictures, maps of lost height, pseudo-healthy CT."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import slicer
+from numpy.typing import NDArray
+
+from VertebralGradingLib.pictures import BONE_WINDOW
+from VertebralGradingLib.reformation import Grid
+from VertebralGradingLib.scene import folder
+from VertebralGradingLib.scene.events import one_event
+from VertebralGradingLib.scene.lost_height import SURFACE_CLASS, fill_healthy, fill_map, fill_surface
+from VertebralGradingLib.scene.patches import fill_slice
+
+LEVEL = "VertebralGrading.Level"
+DRAWN = "VertebralGrading.Drawn"
+"""Which part of an explanation a node is."""
+ABOUT = "VertebralGrading.About"
+"""What is to be told of it, as JSON."""
+PICTURE, LOST, SURFACE = "Drawn", "LostHeight", "LostHeightSurface"
+CLASSES = {PICTURE: "vtkMRMLScalarVolumeNode", LOST: "vtkMRMLScalarVolumeNode", SURFACE: SURFACE_CLASS}
+"""Class of the nodes of each role."""
+MAP, HEALTHY, ENDPLATE = "map", "healthy", "endplate"
+_NAMES = {MAP: "{level} loss of height", HEALTHY: "{level} pseudo-healthy", ENDPLATE: "{level} endplate, loss of height"}
+
+
+class DrawnNodes(ABC):
+    """The part of a study's results that methods drew, vertebra by vertebra."""
+
+    node: Any
+
+    @abstractmethod
+    def add(self, role: str, name: str) -> Any:
+        """Make a node that belongs to the study."""
+
+    @abstractmethod
+    def referenced(self, role: str) -> Iterator[Any]:
+        """The study's nodes of a role."""
+
+    @abstractmethod
+    def home(self) -> int:
+        """The study's folder."""
+
+    def drawn_node(self, level: str, part: str) -> Any:
+        """Node of one vertebra that a method drew (:meth:`keep`, :meth:`keep_height_loss`), None when there is none."""
+        return next((node for node in self._drawn(level) if node.GetAttribute(DRAWN) == part), None)
+
+    def keep(self, level: str, pictures: Mapping[str, tuple[str, NDArray[Any]]], grid: Grid, about: Any) -> None:
+        """Keep what a learned method drew of one vertebra in the scene, instead of what it drew of it before.
+
+        Args:
+            level: which vertebra.
+            pictures: part -> (name of the node, (R, C) HU).
+            grid: where they lie.
+            about: what is to be told of them; as for JSON.
+        """
+        with one_event(self.node.GetScene()):
+            for part, (name, image) in pictures.items():
+                fill_slice(self._part(PICTURE, level, part, name, about), image, grid, BONE_WINDOW)
+
+    def kept(self, level: str) -> tuple[dict[str, NDArray[Any]], Any]:
+        """Pictures (R, C) HU by part that :meth:`keep` has kept, and what is to be told of them; empty without any."""
+        nodes = [node for node in self.referenced(PICTURE) if node.GetAttribute(LEVEL) == level]
+        if any(node.GetImageData() is None for node in nodes):
+            return {}, None  # its file was not found on loading
+        pictures = {str(node.GetAttribute(DRAWN)): slicer.util.arrayFromVolume(node)[0] for node in nodes}
+        return pictures, _about(nodes)
+
+    def keep_height_loss(self, level: str, answer: Mapping[str, Any], png: str, text: str) -> None:
+        """Keep where one vertebra lost height: its upper endplate in colours, the map, and the pseudo-healthy CT.
+
+        Args:
+            level: which vertebra.
+            answer: of kind "height_loss_map" (:mod:`healthivert.method`).
+            png: its picture, in base64.
+            text: what is told of it.
+        """
+        names = {part: name.format(level=level) for part, name in _NAMES.items()}
+        about = {"png": png, "text": text}
+        with one_event(self.node.GetScene()):
+            fill_map(self._part(LOST, level, MAP, names[MAP], about), answer)
+            fill_surface(self._part(SURFACE, level, ENDPLATE, names[ENDPLATE], {}), answer)
+            if answer.get("pseudo_healthy") is not None:
+                fill_healthy(self._part(LOST, level, HEALTHY, names[HEALTHY], {}), answer)
+            else:
+                old = self.drawn_node(level, HEALTHY)
+                if old is not None:
+                    folder.remove(old)
+
+    def kept_height_loss(self, level: str) -> tuple[str, str] | None:
+        """Picture (PNG in base64) and text that :meth:`keep_height_loss` has kept, None without any."""
+        node = self.drawn_node(level, MAP)
+        about = _about([node]) if node is not None else None
+        if not isinstance(about, dict) or not isinstance(about.get("png"), str):
+            return None
+        return about["png"], str(about.get("text", ""))
+
+    def _part(self, role: str, level: str, part: str, name: str, about: Any) -> Any:
+        """The node of a part, made where there is none."""
+        scene = self.node.GetScene()
+        node = self.drawn_node(level, part) or self.add(role, name)
+        if not node.GetName().startswith(name):
+            node.SetName(scene.GenerateUniqueName(name))
+        node.SetAttribute(LEVEL, level)
+        node.SetAttribute(DRAWN, part)
+        node.SetAttribute(ABOUT, json.dumps(about))
+        below = "drawn pictures" if role == PICTURE else "loss of height"
+        folder.item_of(node, folder.subfolder(scene, self.home(), below))
+        return node
+
+    def _drawn(self, level: str) -> Iterator[Any]:
+        nodes = (node for role in CLASSES for node in self.referenced(role))
+        return (node for node in nodes if node.GetAttribute(LEVEL) == level)
+
+
+def _about(nodes: list[Any]) -> Any:
+    try:
+        return json.loads(nodes[0].GetAttribute(ABOUT)) if nodes else None
+    except (ValueError, TypeError):
+        return None
