@@ -36,20 +36,28 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/evaluation/body_tables.py
   VertebralGradingLib/evaluation/counterfactuals.py
   VertebralGradingLib/evaluation/flat.py
+  VertebralGradingLib/evaluation/height_loss.py
   VertebralGradingLib/evaluation/latent.py
   VertebralGradingLib/evaluation/latent_pictures.py
+  VertebralGradingLib/evaluation/likeness.py
   VertebralGradingLib/evaluation/statistics.py
   VertebralGradingLib/files.py
   VertebralGradingLib/findings.py
   VertebralGradingLib/genant.py
   VertebralGradingLib/healthivert/__init__.py
   VertebralGradingLib/healthivert/attention.py
+  VertebralGradingLib/healthivert/fusion.py
   VertebralGradingLib/healthivert/gap.py
+  VertebralGradingLib/healthivert/inference.py
   VertebralGradingLib/healthivert/method.py
   VertebralGradingLib/healthivert/neighbours.py
   VertebralGradingLib/healthivert/network.py
   VertebralGradingLib/healthivert/preparation.py
+  VertebralGradingLib/healthivert/pseudo_healthy.py
   VertebralGradingLib/healthivert/rhlv.py
+  VertebralGradingLib/healthivert/stacks.py
+  VertebralGradingLib/healthivert/synthesis.py
+  VertebralGradingLib/healthivert/volumes.py
   VertebralGradingLib/height_rows.py
   VertebralGradingLib/image_io.py
   VertebralGradingLib/methods.py
@@ -69,6 +77,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/panel/counterfactual.py
   VertebralGradingLib/panel/explain.py
   VertebralGradingLib/panel/export.py
+  VertebralGradingLib/panel/height_loss.py
   VertebralGradingLib/panel/inputs.py
   VertebralGradingLib/panel/layout.py
   VertebralGradingLib/panel/panel.py
@@ -122,6 +131,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/report/csv_table.py
   VertebralGradingLib/report/drawn.py
   VertebralGradingLib/report/explanation.py
+  VertebralGradingLib/report/height_loss.py
   VertebralGradingLib/report/html.py
   VertebralGradingLib/report/marks.py
   VertebralGradingLib/report/overview.py
@@ -138,12 +148,15 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/sampling.py
   VertebralGradingLib/scene/__init__.py
   VertebralGradingLib/scene/chart.py
+  VertebralGradingLib/scene/drawn.py
+  VertebralGradingLib/scene/events.py
   VertebralGradingLib/scene/explaining.py
   VertebralGradingLib/scene/folder.py
   VertebralGradingLib/scene/grading.py
   VertebralGradingLib/scene/inputs.py
   VertebralGradingLib/scene/job.py
   VertebralGradingLib/scene/live.py
+  VertebralGradingLib/scene/lost_height.py
   VertebralGradingLib/scene/patches.py
   VertebralGradingLib/scene/results.py
   VertebralGradingLib/scene/segments.py
@@ -174,11 +187,13 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/training/average.py
   VertebralGradingLib/training/blocks.py
   VertebralGradingLib/training/checkpoints.py
+  VertebralGradingLib/training/classifier.py
   VertebralGradingLib/training/finetune.py
   VertebralGradingLib/training/folders.py
   VertebralGradingLib/training/healthivert.py
   VertebralGradingLib/training/latent.py
   VertebralGradingLib/training/loop.py
+  VertebralGradingLib/training/openings.py
   VertebralGradingLib/training/patches.py
   VertebralGradingLib/training/runs.py
   VertebralGradingLib/training/segmentation.py

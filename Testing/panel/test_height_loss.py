@@ -1,0 +1,158 @@
+"""Where height was lost, through the panel: map, coloured endplate with legend, pseudo-healthy CT in the slices, faults."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from host import qt_actions
+from host.cases import add_points, add_volume
+from host.panel_driver import WAIT_S, PanelDriver, shown_panel
+
+pytest.importorskip("torch")
+
+from tools.random_healthivert import write_random_healthivert
+
+from VertebralGradingLib.backend.temporary import PREFIX
+from VertebralGradingLib.demo import LEVELS, demo_case
+from VertebralGradingLib.models import places
+from VertebralGradingLib.scene.drawn import ENDPLATE, HEALTHY, MAP
+
+CT, POINTS = demo_case()
+HEIGHT = 0.7
+"""Share of a gap of 40 mm that the random networks expect."""
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "models"
+    monkeypatch.setenv(places.ENVIRONMENT, str(folder))
+    return folder
+
+
+@pytest.fixture
+def panel(host: SimpleNamespace, tmp_path: Path, models: Path) -> Iterator[PanelDriver]:
+    with shown_panel(tmp_path) as driver:
+        driver.choose(add_volume(CT, "demo"), add_points(POINTS))
+        driver.grade()
+        driver.ui.explainCollapsibleButton.collapsed = False
+        yield driver
+
+
+def choose_map(panel: PanelDriver, level: str = "L1") -> None:
+    qt_actions.click_cell(panel.ui.vertebraTable, LEVELS.index(level), 0)
+    panel.ui.explainComboBox.currentIndex = 2
+
+
+def wait_map(panel: PanelDriver, level: str = "L1") -> str:
+    qt_actions.wait_until(lambda: panel.session.results.kept_height_loss(level) is not None, WAIT_S, "the map")
+    return panel.session.results.kept_height_loss(level)[1]
+
+
+def backgrounds(panel: PanelDriver) -> set[str]:
+    names = panel.slicer.app.layoutManager().sliceViewNames()
+    logics = [panel.slicer.app.layoutManager().sliceWidget(name).sliceLogic() for name in names]
+    return {str(logic.GetSliceCompositeNode().GetBackgroundVolumeID()) for logic in logics}
+
+
+def test_map_endplate_and_pseudo_healthy_ct(panel: PanelDriver, models: Path, tmp_path: Path) -> None:
+    write_random_healthivert(models, HEIGHT)
+    ui, results = panel.ui, panel.session.results
+    assert not ui.healthyCheckBox.visible
+    choose_map(panel)
+    text = wait_map(panel)
+    assert text.startswith("HealthiVert-GAN: anterior") and text in ui.drawnLabel.text
+    assert ui.healthyCheckBox.visible and ui.healthyCheckBox.enabled and not ui.patchLabel.pixmap.isNull()
+    panel.shot("height-loss-random")
+    surface = results.drawn_node("L1", ENDPLATE)
+    data = surface.GetPolyData()
+    finding = panel.session.finding
+    center = np.array(data.GetCenter())
+    top = np.array(finding.points_ras_mm)[::2].mean(0)
+    assert np.linalg.norm(center - top) < 4.0  # it lies on the upper endplate
+    assert data.GetNumberOfCells() > 300 and data.GetPointData().GetScalars().GetName() == "loss of height (%)"
+    display = surface.GetDisplayNode()
+    assert display.GetVisibility() and display.GetScalarRange() == (0.0, 50.0)
+    legend = panel.slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(surface)
+    assert legend.GetVisibility()
+    volume, map_node = results.drawn_node("L1", HEALTHY), results.drawn_node("L1", MAP)
+    assert volume.GetHideFromEditors() and map_node.GetHideFromEditors()
+    assert np.abs(middle_of(map_node) - np.array(finding.center_ras_mm)).max() < 4.0
+    assert np.abs(middle_of(volume) - np.array(finding.center_ras_mm)).max() < 4.0
+    values = panel.slicer.util.arrayFromVolume(map_node)
+    assert values.min() == -100 and 20 < values.max() <= 100
+    qt_actions.click(ui.healthyCheckBox)
+    assert backgrounds(panel) == {volume.GetID()}
+    qt_actions.click(ui.healthyCheckBox)
+    assert backgrounds(panel) == {results.image_node.GetID()}
+    qt_actions.click(ui.healthyCheckBox)
+    qt_actions.click_cell(ui.vertebraTable, LEVELS.index("L2"), 0)
+    wait_map(panel, "L2")
+    assert backgrounds(panel) == {results.image_node.GetID()}, "another vertebra is looked at on the CT"
+    assert not display.GetVisibility() and results.drawn_node("L2", ENDPLATE).GetDisplayNode().GetVisibility()
+    ui.exportCollapsibleButton.collapsed = False
+    ui.exportPathLineEdit.currentPath = str(tmp_path / "report")
+    qt_actions.click(ui.exportButton)
+    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert "Where height was lost" in page and page.count("L1 loss of height") == 1
+    ui.explainComboBox.currentIndex = 0
+    qt_actions.wait_until(lambda: ui.profileLabel.visible and not ui.healthyCheckBox.visible, WAIT_S)
+    assert not results.drawn_node("L2", ENDPLATE).GetDisplayNode().GetVisibility()
+    assert not list(Path(panel.slicer.app.temporaryPath).glob(f"{PREFIX}*"))
+
+
+def middle_of(node: Any) -> np.ndarray:
+    bounds = [0.0] * 6
+    node.GetRASBounds(bounds)
+    return (np.array(bounds[::2]) + np.array(bounds[1::2])) / 2
+
+
+def test_without_a_model_neighbours_are_the_reference_and_the_panel_says_so(
+    panel: PanelDriver, models: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (write_random_healthivert(models) / "coronal.safetensors").write_bytes(b"nothing")
+    choose_map(panel)
+    text = wait_map(panel)
+    assert "HealthiVert-GAN cannot be used" in text and "Height loss against neighbours: anterior" in text
+    assert panel.ui.healthyCheckBox.visible and not panel.ui.healthyCheckBox.enabled
+    assert panel.session.results.drawn_node("L1", HEALTHY) is None
+    qt_actions.click(panel.ui.shiftUpButton)
+    assert panel.session.results.kept_height_loss("T12") is not None
+    qt_actions.click(panel.ui.undoButton)
+    path = tmp_path / "study.mrb"
+    assert panel.slicer.util.saveScene(str(path))
+    panel.slicer.mrmlScene.Clear(0)
+    qt_actions.settle()
+    panel.slicer.util.loadScene(str(path))
+    qt_actions.wait_until(lambda: panel.session.results is not None, WAIT_S, "the study")
+    assert panel.session.results.kept_height_loss("L1")[1] == text
+    assert panel.session.results.drawn_node("L1", ENDPLATE).GetPolyData().GetNumberOfCells() > 300
+    panel.grade()
+    assert panel.session.results.kept_height_loss("L1") is None
+
+
+@pytest.mark.parametrize("fault", ["worker killed", "scene closed"])
+def test_faults_leave_a_usable_panel(panel: PanelDriver, models: Path, fault: str) -> None:
+    write_random_healthivert(models, HEIGHT)
+    pid = panel.pid
+    os.kill(pid, signal.SIGSTOP)
+    choose_map(panel)
+    qt_actions.settle()
+    if fault == "worker killed":
+        os.kill(pid, signal.SIGKILL)
+        qt_actions.wait_until(lambda: "worker" in panel.ui.drawnLabel.text, WAIT_S, "the error")
+        qt_actions.click_cell(panel.ui.vertebraTable, LEVELS.index("L2"), 0)
+        wait_map(panel, "L2")
+        assert panel.pid != pid
+    else:
+        panel.slicer.mrmlScene.Clear(0)
+        os.kill(pid, signal.SIGCONT)
+        qt_actions.settle()
+        assert panel.session.results is None
+        assert not panel.ui.healthyCheckBox.enabled
