@@ -39,7 +39,7 @@ def drawn(true: Truth, gap: int = 20) -> Drawn:
 def test_truth_costs_nothing() -> None:
     true = truth()
     losses = generator_losses(drawn(true), true.ct, true.ct, true.body, true, 20, Weights())
-    assert set(losses) == {"reconstruction", "dice", "neighbours", "edge", "height"}
+    assert set(losses) == {"reconstruction", "dice", "neighbours", "edge", "cross", "height"}
     for value in losses.values():
         assert float(value) == pytest.approx(0.0, abs=1e-3)
 

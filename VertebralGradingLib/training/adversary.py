@@ -33,6 +33,8 @@ class Weights:
         neighbours: of the coarse generator's sound neighbours.
         edge: of the squared difference of edges.
         height: of the relative error of either height.
+        cross: of the cross-entropy of both masks, which the released code does not have: without it the masks stay empty
+            for the first thousands of slices.
         edge_on: see the module.
         closed_at: height at which slices are judged: the "predicted" one, as released, or the vertebra's own ("truth"),
             where what is drawn lies on what it is compared with, and the mask is judged in the whole gap.
@@ -44,6 +46,7 @@ class Weights:
     neighbours: float = 10.0
     edge: float = 800.0
     height: float = 40.0
+    cross: float = 0.0
     edge_on: EdgeOn = "soft"
     closed_at: ClosedAt = "truth"
 
@@ -152,6 +155,7 @@ def generator_losses(
         "dice": weights.dice * (1.0 - _dice(body, truth.body)),
         "neighbours": weights.neighbours * (1.0 - _dice(drawn.neighbours, truth.neighbours)),
         "edge": weights.edge * (sobel(sharpened(body, weights)) - sobel(truth.body)).square().mean(),
+        "cross": weights.cross * (_cross(body, truth.body) + _cross(drawn.neighbours, truth.neighbours)),
         "height": (weights.height * (gap * drawn.heights - height).abs() / height).sum(1).mean(),
     }
 
@@ -167,6 +171,12 @@ def sobel(mask: Tensor) -> Tensor:
     kernel = torch.stack([across, across.T])[:, None]
     parts = functional.conv2d(mask, kernel, padding=1)
     return (parts.square().sum(1, keepdim=True) + 1e-12).sqrt().clamp(max=1.0)
+
+
+def _cross(found: Tensor, true: Tensor) -> Tensor:
+    """Cross-entropy of a share 0..1 (written out, since autocast refuses the library's)."""
+    share = found.float().clamp(1e-5, 1.0 - 1e-5)
+    return -(true * share.log() + (1.0 - true) * (1.0 - share).log()).mean()
 
 
 def _dice(found: Tensor, true: Tensor) -> Tensor:
