@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +13,7 @@ from rich.markup import escape
 from rich.progress import Progress
 
 from VertebralGradingLib.cli.console import BAR, ERR, OUT
-from VertebralGradingLib.errors import InputError, MethodError
+from VertebralGradingLib.errors import InputError, MethodError, OutputError
 
 train = typer.Typer(help="Train learned methods.", no_args_is_help=True)
 evaluate = typer.Typer(help="Print the tables by which methods are judged.", no_args_is_help=True)
@@ -122,6 +123,9 @@ def train_healthivert(
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that render phantoms.")] = 1,
     minutes: Annotated[float | None, typer.Option("--minutes", help="Stop training after so long.")] = None,
     slices: Annotated[Path | None, typer.Option("--slices", help="Folder of rendered slices, to share.")] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="VerSe-style folder with grades to train on instead.")
+    ] = None,
 ) -> None:
     """Train the generators of HealthiVert-GAN for one view; weights are left in OUT/generator.safetensors."""
     try:
@@ -131,7 +135,7 @@ def train_healthivert(
     limit = None if minutes is None else 60.0 * minutes
     with _training(out) as progress:
         chosen = healthivert.configured(config, view)
-        healthivert.train_healthivert(chosen, out, device, workers, limit, slices, progress)
+        healthivert.train_healthivert(chosen, out, device, workers, limit, slices, data, progress)
 
 
 @contextlib.contextmanager
@@ -177,6 +181,36 @@ def evaluate_dae(
         OUT.print(escape(line), soft_wrap=True)
     if out is not None:
         latent_pictures.draw(train, test, grader, out, run)
+
+
+@evaluate.command("healthivert")
+def evaluate_healthivert(
+    preset: Annotated[str, typer.Option("--preset", help="Synthetic data set to judge on.")] = "verse19-1460",
+    n: Annotated[int, typer.Option("--n", min=0, help="Number of subjects; 0 for all of a published preset.")] = 0,
+    every: Annotated[int, typer.Option("--every", min=1, help="Take one in so many subjects, for a quick look.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Fixes subjects, folds and bootstrap samples.")] = 0,
+    sagittal: Annotated[Path | None, typer.Option("--sagittal", help="Training run; else the installed model.")] = None,
+    coronal: Annotated[Path | None, typer.Option("--coronal", help="Training run of the coronal view.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for losses.csv.")] = None,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that draw and judge.")] = 1,
+) -> None:
+    """Compare lost heights with the truth, grade by them as published and honestly, and compare what was drawn."""
+    try:
+        from VertebralGradingLib.evaluation import height_loss, height_tables
+    except ModuleNotFoundError as error:
+        raise MethodError("Evaluation needs torch, MONAI and scikit-learn.", _NEEDS) from error
+    runs = {view: path for view, path in (("sagittal", sagittal), ("coronal", coronal)) if path is not None}
+    load = functools.partial(height_loss.of_runs, runs) if runs else height_loss.installed
+    with _following("judging") as progress:
+        rows = height_loss.evaluate_presets(load, preset, n, seed, every, workers, progress)
+    if out is not None:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            height_tables.write_rows(rows, out / "losses.csv")
+        except OSError as error:
+            raise OutputError("The losses cannot be written.", "Check free space and permissions.") from error
+    for line in height_tables.describe(rows, seed):
+        OUT.print(escape(line), soft_wrap=True)
 
 
 @evaluate.command("counterfactuals")

@@ -144,7 +144,12 @@ class HealthivertGrading:
 def graded_loss(loss: RelativeHeightLoss) -> float:
     """The loss that Genant's limits are applied to: the largest of front edge, middle and whole, as in morphometry."""
     front, middle, _ = loss.features
-    return max(_EDGE_SHARE * front, middle, loss.whole)
+    return max(edge_of_third(front), middle, loss.whole)
+
+
+def edge_of_third(loss: float) -> float:
+    """Loss at the front edge of a wedge whose anterior third has lost so much on average (:data:`_EDGE_SHARE`)."""
+    return _EDGE_SHARE * loss
 
 
 def loaded() -> tuple[Healthivert, str]:

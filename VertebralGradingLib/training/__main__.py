@@ -42,7 +42,9 @@ def main() -> None:
             return
         if args.system == "healthivert":
             chosen = healthivert.configured(args.config, args.view)
-            healthivert.train_healthivert(chosen, args.out, args.device, args.workers, limit, args.blocks, progress)
+            healthivert.train_healthivert(
+                chosen, args.out, args.device, args.workers, limit, args.blocks, args.data, progress
+            )
             return
         config = segmentation.configured(args.config, args.phantom)
         segmentation.train_segmentation(

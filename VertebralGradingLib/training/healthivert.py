@@ -34,6 +34,7 @@ from VertebralGradingLib.training.classifier import ClassifierTask, ClassifierTr
 from VertebralGradingLib.training.loop import LoopConfig, fit
 from VertebralGradingLib.training.openings import Openings
 from VertebralGradingLib.training.runs import Filled, Told, read_config, run
+from VertebralGradingLib.training.slice_folders import slices_from_folder
 from VertebralGradingLib.training.slices import SlicePlan, Slices, fill
 
 CONFIGS = ("paper256", "default", "small", "tiny")
@@ -224,6 +225,7 @@ def train_healthivert(
     workers: int = 1,
     limit_seconds: float | None = None,
     slices: str | Path | None = None,
+    data: str | Path | None = None,
     progress: Told | None = None,
 ) -> Generator:
     """Render the slices that are missing, train, and leave averaged weights in ``out``.
@@ -238,6 +240,7 @@ def train_healthivert(
         workers: processes that render, on the CPU.
         limit_seconds: of training in this call.
         slices: folder of the slices; ``out/slices`` by default.
+        data: VerSe-style folder with grades to cut slices out of, instead of phantoms.
         progress: called with (what is done, done, total, row of the curve).
 
     Raises:
@@ -248,7 +251,10 @@ def train_healthivert(
     folder = Path(slices) if slices is not None else Path(out) / "slices"
 
     def filling(filled: Filled) -> None:
-        fill(config.slices, folder, workers, device, filled)
+        if data is None:
+            fill(config.slices, folder, workers, device, filled)
+        else:
+            slices_from_folder(data, folder, config.slices, filled)
 
     started = time.perf_counter()
 

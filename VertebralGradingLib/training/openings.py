@@ -13,13 +13,11 @@ from torch.nn import functional
 from VertebralGradingLib.errors import InputError, MaskError
 from VertebralGradingLib.healthivert.gap import Gap, moved, opened
 from VertebralGradingLib.healthivert.preparation import to_network
-from VertebralGradingLib.training.slices import BROKEN, SOUND, Slices
+from VertebralGradingLib.training.slices import BROKEN, LEAST_PIXELS, SOUND, Slices
 
 _TRIES = 8
 _OUTSIDE = {"image": -1024, "body": 0, "neighbours": 0, "healed": -1024, "healed_body": 0}
 """What stands beside a slice that is smaller than the network's."""
-_LEAST_PIXELS = 50
-"""So much of a broken neighbour makes a slice one that shows a fracture."""
 
 
 @dataclass(eq=False)
@@ -95,7 +93,7 @@ class Openings:
         out = {name: torch.from_numpy(value.astype(np.float32))[None] for name, value in images.items()}
         numbers = {"first": true.first + down, "last": true.last + down, "top": gap.top}
         out |= {name: torch.tensor(value) for name, value in numbers.items()}
-        broken = torch.tensor(int((near == BROKEN).sum() >= _LEAST_PIXELS))
+        broken = torch.tensor(int((near == BROKEN).sum() >= LEAST_PIXELS))
         return out | {"place": stored["place"], "position": stored["position"], "broken": broken}
 
 

@@ -17,14 +17,14 @@ from VertebralGradingLib.phantom.pool import PoolSpine, draw_pool
 from VertebralGradingLib.reformation import PATCH_SIZE
 from VertebralGradingLib.training.shards import fill_shards, read_shards
 
-_VERSION = 2
+VERSION = 2
 """Of how shards are made of a plan."""
 _BATCH = 20
 _SOUND_LOSS = 0.25
 """Neighbours that lost less are sound: grade 0 and 1, as in the source."""
-_CENTRAL = 0.8
+CENTRAL = 0.8
 """Share of a vertebra's width that slices are taken from (sheet 2, section 3)."""
-_LEAST_PIXELS = 50
+LEAST_PIXELS = 50
 VIEWS = ("sagittal", "coronal")
 TARGETS = ("healed", "sound")
 FRAMES = ("plane", "straight")
@@ -46,6 +46,7 @@ class SlicePlan:
             what is learned is how they looked before they broke.
         frame: "plane", flat slices of the vertebra's own frame; or "straight", blocks straightened along the spine, as
             published, which are cut out of folders only.
+        edge: rows and columns of a slice (1 mm).
     """
 
     seed: int = 0
@@ -55,6 +56,7 @@ class SlicePlan:
     slices: int = 400
     targets: str = "healed"
     frame: str = "plane"
+    edge: int = PATCH_SIZE
 
     def __post_init__(self) -> None:
         """Refuse what there is not.
@@ -81,7 +83,7 @@ def fill(
     if plan.frame != "plane":
         raise InputError("Straightened slices are cut out of CTs.", "Give a VerSe-style folder (--data).")
     draw, render = functools.partial(draw_spines, plan), functools.partial(render_shard, plan)
-    fill_shards(Path(folder), {"kind": "slices", "version": _VERSION, **asdict(plan)}, plan.shards, draw, render,
+    fill_shards(Path(folder), {"kind": "slices", "version": VERSION, **asdict(plan)}, plan.shards, draw, render,
                 workers, device, progress)  # fmt: skip
 
 
@@ -93,14 +95,14 @@ def draw_spines(plan: SlicePlan, number: int) -> list[PoolSpine]:
 def render_shard(plan: SlicePlan, number: int, pool: list[PoolSpine], device: str) -> dict[str, Tensor]:
     """The slices of one shard.
 
-    ``image`` (N, 128, 128) int16 HU, ``body`` uint8 of the same shape, ``neighbours`` uint8 (:data:`SOUND`,
+    ``image`` (N, E, E) int16 HU, ``body`` uint8 of the same shape, ``neighbours`` uint8 (:data:`SOUND`,
     :data:`BROKEN`, 0 elsewhere), ``healed`` and ``healed_body`` image and body before the fracture, ``place`` (N,) how
     far beside the middle, 0 to 1 by half of the vertebra, and ``position`` (N,) on the axis of levels.
     """
-    shape, healed = (PATCH_SIZE, PATCH_SIZE, 1), plan.targets == "healed"
+    shape, healed = (plan.edge, plan.edge, 1), plan.targets == "healed"
     grades = (0, 1, 2, 3) if healed else (0, 1)
     options = DatasetOptions(
-        shape, _BATCH, balanced=False, healed=healed, view=plan.view, aside=_CENTRAL, grades=grades
+        shape, _BATCH, balanced=False, healed=healed, view=plan.view, aside=CENTRAL, grades=grades
     )
     data = PhantomDataset(pool, _seed(plan, number), options, device)
     parts: list[dict[str, Tensor]] = []
@@ -113,7 +115,7 @@ def render_shard(plan: SlicePlan, number: int, pool: list[PoolSpine], device: st
                 sound = pool[n].graded_loss(level) < _SOUND_LOSS
                 kind[k][made["bodies"][k] == label] = SOUND if sound else BROKEN
         body = made["mask"][:, 0] > 0
-        keep = body.sum((1, 2)) >= _LEAST_PIXELS
+        keep = body.sum((1, 2)) >= LEAST_PIXELS
         part = {
             "image": _stored(made["image"]),
             "body": body.to(torch.uint8),

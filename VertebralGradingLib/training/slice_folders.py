@@ -1,0 +1,122 @@
+"""Slices of sound vertebrae from VerSe-style folders, straightened along the spine as published, or flat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from VertebralGradingLib.anatomy import VERSE
+from VertebralGradingLib.errors import InputError, MaskError
+from VertebralGradingLib.healthivert.gap import slices_of
+from VertebralGradingLib.healthivert.preparation import without_arch
+from VertebralGradingLib.phantom.folders import VerseCase, read_folder
+from VertebralGradingLib.reformation import straightened_block
+from VertebralGradingLib.sampling import sample
+from VertebralGradingLib.spine import Spine, Vertebra, build_spine
+from VertebralGradingLib.training.folders import digest
+from VertebralGradingLib.training.shards import claim, shard_path, write_shard
+from VertebralGradingLib.training.slices import BROKEN, CENTRAL, LEAST_PIXELS, SOUND, VERSION, SlicePlan
+from VertebralGradingLib.volume import Volume
+
+_DEPTH_MM = 64
+"""Width of a block (sheet 2, section 2)."""
+_PER_VERTEBRA = 8
+_SOUND_GRADE = 1
+_LABELS = {level: label for label, level in VERSE.items()}
+
+
+def slices_from_folder(
+    data: str | Path, folder: Path, plan: SlicePlan, progress: Callable[[int, int], None] | None = None
+) -> None:
+    """Cut slices out of every graded case that has CT, mask and centroids and belongs to no test split.
+
+    Vertebrae of grade 0 and 1 are learned from, as they are; masks lose their arches. A shard for each case; those that
+    are there already stay.
+
+    Args:
+        data: the folder.
+        folder: where shards go.
+        plan: view, frame, edge and seed of the slices.
+        progress: called with (done, cases).
+
+    Raises:
+        InputError: no case can be used, or the folder holds something else.
+    """
+    cases = [c for c in read_folder(data) if c.ct and c.mask and c.centroids and c.grades and c.split != "test"]
+    if not cases:
+        raise InputError(
+            "The data folder has no case with CT, mask, centroids and grades.", "Check the folder and its grades.csv."
+        )
+    claim(
+        folder,
+        {"kind": "slices", "version": VERSION, "source": digest(cases), "view": plan.view, "frame": plan.frame,
+         "edge": plan.edge, "seed": plan.seed},
+    )  # fmt: skip
+    for number, case in enumerate(cases):
+        if not shard_path(folder, number).exists():
+            _write_case(case, number, folder, plan)
+        if progress is not None:
+            progress(number + 1, len(cases))
+
+
+def _write_case(case: VerseCase, number: int, folder: Path, plan: SlicePlan) -> None:
+    ct, spine = case.load_ct(), build_spine(case.load_points())
+    whole = case.body_mask is None
+    labels = case.load_mask(body=not whole)
+    parts: list[dict[str, NDArray[np.generic]]] = []
+    for vertebra in spine.vertebrae:
+        if case.grades.get(vertebra.level, 9) <= _SOUND_GRADE and bool(ct.contains(vertebra.center)):
+            rng = np.random.default_rng([plan.seed, number, len(parts)])
+            parts += _slices(ct, labels, spine, vertebra, case.grades, whole, plan, rng)
+    if parts:
+        stacked = {name: torch.from_numpy(np.stack([part[name] for part in parts])) for name in parts[0]}
+        write_shard(folder, number, stacked)
+
+
+def _slices(
+    ct: Volume,
+    labels: Volume,
+    spine: Spine,
+    vertebra: Vertebra,
+    grades: dict[str, int],
+    whole: bool,
+    plan: SlicePlan,
+    rng: np.random.Generator,
+) -> list[dict[str, NDArray[np.generic]]]:
+    """Some slices of one vertebra, those in the middle more often; none where its mask is missing."""
+    shape = (plan.edge, plan.edge, _DEPTH_MM if plan.view == "sagittal" else plan.edge)
+    block = straightened_block(ct, spine, vertebra, shape, mode="curved" if plan.frame == "straight" else "plane")
+    numbers = sample(labels, block.grid.points(), order=0, fill=0)
+    image = block.image.round().clip(-1024, 3071).astype(np.int16)
+    kind = np.zeros(numbers.shape, dtype=np.uint8)
+    own = np.zeros(numbers.shape, dtype=bool)
+    for level, grade in grades.items():
+        body = numbers == _LABELS[level]
+        body = without_arch(body) if whole else body
+        if level == vertebra.level:
+            own = body
+        else:
+            kind[body] = SOUND if grade <= _SOUND_GRADE else BROKEN
+    if plan.view == "coronal":  # columns run to the left, slices backwards
+        image, kind, own = (values.transpose(0, 2, 1) for values in (image, kind, own))
+    try:
+        usable = slices_of(own, CENTRAL)
+    except MaskError:
+        return []
+    middle, half = (usable.start + usable.stop - 1) / 2, max(len(usable) / CENTRAL / 2, 1.0)
+    weights = np.array([1.0 - abs(n - middle) / (half + 1.0) for n in usable])
+    chosen = rng.choice(np.array(usable), min(_PER_VERTEBRA, len(usable)), replace=False, p=weights / weights.sum())
+    out: list[dict[str, NDArray[np.generic]]] = []
+    for n in map(int, chosen):
+        body = own[:, :, n]
+        if body.sum() < LEAST_PIXELS:
+            continue
+        seen = {"image": image[:, :, n], "body": body.astype(np.uint8)}
+        numbers_ = {"place": np.float32(min(abs(n - middle) / half, 1.0)), "position": np.float32(vertebra.axis_position)}
+        out.append({**seen, "neighbours": kind[:, :, n], "healed": seen["image"], "healed_body": seen["body"],
+                    **{name: np.asarray(value) for name, value in numbers_.items()}})  # fmt: skip
+    return out
