@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import time
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ import numpy as np
 
 from VertebralGradingLib.errors import CentroidError, InputError, OutputError, VertebralGradingError
 from VertebralGradingLib.findings import Report
-from VertebralGradingLib.image_io import read_labels, read_volume
+from VertebralGradingLib.image_io import read_labels, read_volume, write_volume
 from VertebralGradingLib.pipeline import explain, grade
 from VertebralGradingLib.points import read_points
 from VertebralGradingLib.report import write_report
@@ -116,6 +117,78 @@ def _drawn(study: Study, report: Report, methods: Sequence[str]) -> list[Drawn]:
                 else Drawn.of_pictures(finding.level, *told(answer))
             )
     return out
+
+
+def height_loss_files(
+    ct_path: str | Path | None,
+    centroids_path: str | Path | None,
+    level: str,
+    out_dir: str | Path,
+    mask_path: str | Path | None = None,
+    method: str = "healthivert",
+    lowest: str | None = None,
+    numbering: str = "auto",
+    bodies_by: str | None = None,
+) -> dict[str, Any]:
+    """Where one vertebra lost height, as files.
+
+    Writes ``height_loss.json`` (losses), ``height_loss.csv`` (one row for each column of the body), ``height_loss.png``
+    (map, curve, pictures), and where a network drew it ``original.nii.gz``, ``pseudo_healthy.nii.gz`` (HU) and
+    ``pseudo_healthy_body.nii.gz``, in patient space.
+
+    Args:
+        ct_path: as in :func:`grade_files`; not needed for the shape of neighbours.
+        centroids_path: as in :func:`grade_files`.
+        level: which vertebra.
+        out_dir: folder, made when missing.
+        mask_path: as in :func:`grade_files`.
+        method: "healthivert" or "neighbours".
+        lowest: level of the lowest centroid, where they have no names.
+        numbering: of the mask.
+        bodies_by: as in :func:`grade_files`.
+
+    Returns:
+        what stands in ``height_loss.json``.
+
+    Raises:
+        VertebralGradingError: one of its children, with a hint.
+    """
+    ct, spine, mask = read_study(ct_path, centroids_path, mask_path, lowest, numbering)
+    kind = "height_loss_map"
+    seen = explain(ct, spine, mask, level=level, kind=kind, method=method, bodies_by=bodies_by)
+    drawn = Drawn.of_height_loss(level, seen)
+    numbers = {key: value for key, value in seen.items() if not isinstance(value, np.ndarray)}
+    told = {"level": level, "method": method, **_known(numbers)}
+    out = Path(out_dir)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "height_loss.png").write_bytes(drawn.png)
+        (out / "height_loss.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        _write_columns(seen, out / "height_loss.csv")
+        for name in ("original", "pseudo_healthy", "pseudo_healthy_body"):
+            if name in seen:
+                array = seen[name].astype(np.uint8) if seen[name].dtype == bool else seen[name]
+                write_volume(Volume(array, seen["affine"]), out / f"{name}.nii.gz")
+    except (OSError, RuntimeError) as error:  # SimpleITK raises the latter
+        raise OutputError("The results cannot be written.", "Check free space and permissions.") from error
+    return told
+
+
+def _write_columns(seen: dict[str, Any], path: Path) -> None:
+    """Every column of the body: mm behind its front, mm to the left of its right side, heights, loss."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["behind_front_mm", "left_of_right_side_mm", "height_mm", "expected_mm", "loss"])
+        for row, column in np.argwhere(np.isfinite(seen["own_mm"]) & np.isfinite(seen["expected_mm"])):
+            values = (seen[name][row, column] for name in ("own_mm", "expected_mm", "loss"))
+            writer.writerow([int(row), int(column), *(f"{value:.3f}" for value in values)])
+
+
+def _known(value: Any) -> Any:
+    """What is not known becomes null, which JSON has."""
+    if isinstance(value, dict):
+        return {key: _known(one) for key, one in value.items()}
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def counterfactual_files(

@@ -52,6 +52,7 @@ def test_weights_are_the_published_ones() -> None:
     tall = Drawn(true.ct, true.ct, true.neighbours, true.body, wrong.heights * 1.5)
     high = generator_losses(tall, true.ct, true.ct, true.body, true, 20, Weights())
     assert float(high["height"]) == pytest.approx(40 * 0.5 * 2, rel=1e-3)
+    assert float(off["cross"]) == 0.0  # the released code has none
     empty = generator_losses(wrong, true.ct, true.ct, torch.zeros_like(true.body), true, 20, Weights())
     assert float(empty["dice"]) == pytest.approx(15.0, rel=0.01)
     assert float(empty["edge"]) == pytest.approx(800 * float(sobel(true.body).square().mean()), rel=1e-3)

@@ -142,6 +142,36 @@ def counterfactual(
     OUT.print(f"Images are in {escape(str(out))}")
 
 
+@app.command("height-loss")
+def height_loss(
+    ct: Annotated[
+        Path | None, typer.Argument(help="CT: NIfTI, NRRD, MetaImage, or a folder with one DICOM series.")
+    ] = None,
+    centroids: Annotated[Path | None, typer.Option(help="Centroids: .mrk.json, .fcsv or VerSe *_ctd.json.")] = None,
+    level: Annotated[str, typer.Option("--level", help="Which vertebra, such as L1.")] = "L1",
+    mask: Annotated[Path | None, typer.Option(help="Vertebra or body mask on the CT's patient space.")] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder for map, numbers and volumes.")] = Path(
+        "height-loss-output"
+    ),
+    method: Annotated[
+        str, typer.Option("--method", help="healthivert (a network draws it), neighbours (their shape).")
+    ] = "healthivert",
+    lowest: _Lowest = None,
+    numbering: _Numbering = "auto",
+    bodies: Annotated[
+        str | None,
+        typer.Option("--bodies", help="How bodies without a mask are found: auto, network (PyTorch), classical."),
+    ] = None,
+) -> None:
+    """Show where a vertebra lost height, against a pseudo-healthy one or the shape of its sound neighbours."""
+    from VertebralGradingLib.files import height_loss_files
+
+    seen = height_loss_files(ct, centroids, level, out, mask, method, lowest, numbering, bodies)
+    thirds = ", ".join(f"{name} {100 * value:.0f} %" for name, value in seen["thirds"].items() if value is not None)
+    OUT.print(f"{level}: {thirds}; whole {100 * seen['whole']:.0f} %")
+    OUT.print(f"Map, numbers and volumes are in {escape(str(out))}")
+
+
 @app.command()
 def info(as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False) -> None:
     """Tell version, methods, formats and what is installed; loads nothing heavy."""
@@ -228,7 +258,7 @@ def _info() -> dict[str, Any]:
     return {
         "program": "VertebralGrading",
         "version": __version__,
-        "commands": ["grade", "counterfactual", "demo", "centroids", "phantom", "train", "evaluate", "models", "info"],
+        "commands": ["grade", "counterfactual", "height-loss", "demo", "centroids", "phantom", "train", "evaluate", "models", "info"],
         "methods": {name: {"requires": list(needs)} for name, needs in REQUIRES.items()},
         "inputs": {
             "ct": [".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", "DICOM folder"],

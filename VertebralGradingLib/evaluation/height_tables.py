@@ -75,7 +75,7 @@ def _errors(rows: Sequence[Row], draws: int) -> list[str]:
     lines = [
         f"loss against the truth, mean absolute error; on the {int(known.sum())} vertebrae that have both references "
         f"({int((known & healthy).sum())} healthy)",
-        f"{'':34s} {'anterior':22s} {'middle':22s} {'posterior':22s} {'mean of thirds':22s} columns  right centr. left",
+        f"{'':46s} {'anterior':22s} {'middle':22s} {'posterior':22s} {'mean of thirds':22s} columns  right centr. left",
     ]
     for title, chosen in (("all", known), ("healthy", known & healthy), ("fractured", known & ~healthy)):
         for name in names:
@@ -91,7 +91,7 @@ def _errors(rows: Sequence[Row], draws: int) -> list[str]:
                 continue
             thirds = "".join(f"{mean(error[:, k]):23s}" for k in range(3)) + f"{mean(error[:, :3].mean(1)):23s}"
             sides = " ".join(f"{np.nanmean(error[chosen, k]):.3f}" for k in (3, 4, 5))
-            lines.append(f"{title + ', ' + NAMES[name]:34s} {thirds}{np.nanmean(columns[chosen]):.3f}    {sides}")
+            lines.append(f"{title + ', ' + NAMES[name]:46s} {thirds}{np.nanmean(columns[chosen]):.3f}    {sides}")
     lines.append("mean error of healthy vertebrae (bias), thirds and whole:")
     for name in names:
         bias = (_features(rows, name) - true)[known & healthy][:, [0, 1, 2, 6]]
@@ -105,7 +105,7 @@ def _grades(rows: Sequence[Row], seed: int, draws: int) -> list[str]:
     """Grades by support vectors and by Genant's limits."""
     lines = [
         "four grades: macro precision, recall, F1; F1 of grade 1",
-        f"{'':52s} {'P':6s} {'R':6s} {'F1':22s} G1",
+        f"{'':62s} {'P':6s} {'R':6s} {'F1':22s} G1",
     ]
     splits = {row.split for row in rows}
     for name in (NETWORK, "sagittal", NEIGHBOURS, TRUE):
@@ -118,7 +118,7 @@ def _grades(rows: Sequence[Row], seed: int, draws: int) -> list[str]:
             found = grouped(x, truth, [row.subject for row in part], seed)
             lines.append(_line(f"{title}, grouped folds", part, truth, found, draws))
             if {"train", "val", "test"} <= splits:
-                lines.append(f"{title + ', published protocol':52s} " + _published_protocol(part, x, truth, seed))
+                lines.append(f"{title + ', published protocol':62s} " + _published_protocol(part, x, truth, seed))
         part, x = _known(rows, name, 3)
         found = np.array([unlearned(row) for row in _with_whole(part, name)])
         lines.append(_line(f"{NAMES[name]}, Genant's limits (unlearned)", part, np.array([r.grade for r in part]),
@@ -129,7 +129,7 @@ def _grades(rows: Sequence[Row], seed: int, draws: int) -> list[str]:
     lines.append(_line("true grade (readers' noise alone)", rows, truth,
                        np.array([row.true_grade for row in rows]), draws))  # fmt: skip
     for title, (precision, recall, score) in PUBLISHED.items():
-        lines.append(f"{'published, VerSe 2019: ' + title:52s} {precision:.3f}  {recall:.3f}  {score:.3f}")
+        lines.append(f"{'published, VerSe 2019: ' + title:62s} {precision:.3f}  {recall:.3f}  {score:.3f}")
     return lines
 
 
@@ -192,7 +192,7 @@ def _published_protocol(rows: Sequence[Row], x: Floats, truth: Grades, seed: int
 def _line(name: str, rows: Sequence[Row], truth: Grades, found: Grades, draws: int) -> str:
     precision, recall, _ = _macro(truth, found)
     score = by_subject(lambda k: macro_f1(truth[k], found[k], _GRADES), [row.subject for row in rows], draws)
-    return f"{name:52s} {precision:.3f}  {recall:.3f}  {written(*score):22s} {_f1(truth, found, 1):.3f}"
+    return f"{name:62s} {precision:.3f}  {recall:.3f}  {written(*score):22s} {_f1(truth, found, 1):.3f}"
 
 
 def _macro(truth: Grades, found: Grades) -> tuple[float, float, float]:

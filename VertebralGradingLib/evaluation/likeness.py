@@ -77,9 +77,11 @@ def _of_heights(found: PseudoHealthy, target: Bools, at: NDArray[np.float64], he
     """Dice and height error of the baseline's middle column heights, centred on the body."""
     across = np.flatnonzero(np.isfinite(found.healthy_mm).any(0))
     middle = int(across.mean())
-    heights = np.nanmean(found.healthy_mm[:, middle - 1 : middle + 2], axis=1)
+    near = found.healthy_mm[:, middle - 1 : middle + 2]
+    known = np.flatnonzero(np.isfinite(near).any(1))
+    heights = np.full(len(near), np.nan)
+    heights[known] = np.nanmean(near[known], axis=1)
     columns = np.flatnonzero(target.any(0))
-    known = np.flatnonzero(np.isfinite(heights))
     place = np.linspace(known[0], known[-1], len(columns))
     wide = np.full(target.shape[1], np.nan)
     wide[columns] = np.interp(place, known, heights[known])
