@@ -77,7 +77,7 @@ def _stack(view: View, size: int, step: float, neighbours: str) -> Stack:
     hu = np.where(own | above | below, 250.0, 40.0).astype(np.float32)
     first = above if neighbours in ("above", "published") else None
     second = below if neighbours == "published" else None
-    return Stack(view, offsets, hu, own, first, second, frame.places(view, offsets), frame.position)
+    return Stack(view, offsets, hu, own.astype(np.float32), first, second, frame.places(view, offsets), frame.position)
 
 
 def _seconds(work: Callable[[], object], repeats: int) -> float:

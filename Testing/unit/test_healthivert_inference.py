@@ -14,6 +14,7 @@ from tools.random_healthivert import CONFIG, random_networks, write_random_healt
 
 from VertebralGradingLib import pipeline  # noqa: E402
 from VertebralGradingLib.errors import CentroidError, InputError, MaskError, MethodError  # noqa: E402
+from VertebralGradingLib.healthivert.calibration import Calibration  # noqa: E402
 from VertebralGradingLib.healthivert.fusion import DrawnStack, crossings, fused  # noqa: E402
 from VertebralGradingLib.healthivert.inference import Healthivert, places_mm  # noqa: E402
 from VertebralGradingLib.healthivert.method import HealthivertGrading, loaded  # noqa: E402
@@ -56,7 +57,7 @@ def drawn(view: str, heights: np.ndarray, top: float = 20.0, first: int = 22, la
     blank = np.zeros((count, SIZE, SIZE), np.float32)
     offsets = (np.arange(count) - (count - 1) / 2) * 2.0
     own = np.full(count, float(first)), np.full(count, float(last))
-    return DrawnStack(view, offsets, *own, heights, blank, body, blank, body > 2)  # type: ignore[arg-type]
+    return DrawnStack(view, offsets, *own, heights, blank, body, blank, blank)  # type: ignore[arg-type]
 
 
 def test_edges_lie_where_the_mask_crosses_one_half() -> None:
@@ -98,7 +99,7 @@ def test_stacks_show_the_body_where_it_is(study: Study) -> None:
         offsets = frame.offsets(view)  # type: ignore[arg-type]
         assert len(offsets) % 2 == 1 and offsets[len(offsets) // 2] == 0.0
         stack = stack_of(study.ct, chain, 2, [False, True, False, False, False], view, offsets, 96)  # type: ignore[arg-type]
-        middle = stack.own[len(offsets) // 2]
+        middle = stack.own[len(offsets) // 2] >= 0.5
         rows, columns = (np.flatnonzero(middle.any(axis)) for axis in (1, 0))
         assert abs(rows.mean() - 47.5) < 2.0 and abs(columns.mean() - 47.5) < 2.0
         assert abs(len(columns) - 2 * frame.half_across_mm(other)) < 4.0  # type: ignore[arg-type]
@@ -106,7 +107,7 @@ def test_stacks_show_the_body_where_it_is(study: Study) -> None:
         assert np.argwhere(stack.above)[:, 1].max() < rows[0] + 3
         assert stack.hu[:, rows[0] + 3 : rows[-1] - 2, 40:55].mean() > stack.hu[:, :, :8].mean() + 50
     front = stack_of(study.ct, chain, 2, [False] * 5, "sagittal", np.zeros(1), 96).own[0].sum(0)
-    columns = np.flatnonzero(front)
+    columns = np.flatnonzero(front > 3)
     assert front[columns[2]] < front[columns[-3]] - 4  # a wedge is low in front, and columns run posteriorly
 
 
@@ -149,9 +150,37 @@ def test_volumes_lie_in_patient_space_and_make_room(study: Study) -> None:
 
 def test_places_belong_to_the_sheets(study: Study) -> None:
     sheets = study.vertebrae[2].measurement.sheets  # type: ignore[union-attr]
-    behind, left = places_mm(sheets)
+    behind, left, u, v = places_mm(sheets)
     columns, depths = (np.flatnonzero(sheets.valid.any(axis)) for axis in (1, 0))
     assert behind[columns[0]] == -behind[columns[-1]] < 0 and left[depths[0]] == -left[depths[-1]] < 0
+    assert u[columns[0]] == v[depths[0]] == -1 and u[columns[-1]] == v[depths[-1]] == 1
+
+
+def test_calibration_takes_out_what_is_drawn_too_tall() -> None:
+    rng = np.random.default_rng(0)
+    u, v = rng.uniform(-1, 1, (2, 4000))
+    bias = 0.05 + 0.02 * u - 0.03 * u**2 + 0.01 * v**2
+    found = Calibration.fit(u, v, bias + 0.05 * rng.normal(size=4000))
+    assert found.to_list() == pytest.approx([0.05, 0.02, -0.03, 0.01], abs=0.01)
+    at = np.array([-1.0, 0.0, 1.0, 3.0])
+    factor = Calibration(0.05, 0.02, -0.03, 0.01).factor(at, at)
+    assert factor[1, 1] == pytest.approx(np.exp(-0.05)) and np.array_equal(factor[2], factor[3])
+    assert factor[0, 2] == pytest.approx(np.exp(-(0.05 - 0.02 - 0.03 + 0.01)))
+    for wrong in ([0.0], [0.0, 0.0, 0.0, float("nan")], [0.9, 0.0, 0.0, 0.0]):
+        with pytest.raises(ValueError, match="calibration"):
+            Calibration.from_list(wrong)
+    body = fused([drawn("sagittal", np.full(9, 20.0))], np.arange(-8.0, 9.0), np.arange(-8.0, 9.0))
+    lower = body.scaled(np.full((17, 17), 0.9))
+    assert np.allclose(lower.thickness_mm, 18.0, equal_nan=True) and np.array_equal(lower.middle, body.middle)
+
+
+def test_body_as_it_is_is_measured_in_the_same_slices(study: Study) -> None:
+    chain = [item for item in study.vertebrae if item.measurement is not None]
+    assert study.ct is not None
+    found = random_networks(0.6).pseudo_healthy(study.ct, chain, 2, [False] * 5)
+    sheets = chain[2].measurement.sheets  # type: ignore[union-attr]
+    known = np.isfinite(found.own_mm)
+    assert np.median(np.abs(found.own_mm - (sheets.top - sheets.bottom))[known]) < 0.15
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from VertebralGradingLib.anatomy import axis_position
 from VertebralGradingLib.errors import InputError, MaskError, MethodError
 from VertebralGradingLib.evaluation.likeness import Likeness, likeness
 from VertebralGradingLib.healthivert.fusion import DrawnStack
-from VertebralGradingLib.healthivert.inference import Healthivert, compared
+from VertebralGradingLib.healthivert.inference import Healthivert, compared, places_mm
 from VertebralGradingLib.healthivert.neighbours import Shape, interpolated
 from VertebralGradingLib.healthivert.pseudo_healthy import PseudoHealthy, column_heights
 from VertebralGradingLib.healthivert.rhlv import View
@@ -38,6 +38,7 @@ from VertebralGradingLib.phantom.truth import body_sheets
 from VertebralGradingLib.reformation import Grid
 from VertebralGradingLib.sheets import Sheets
 
+Floats = NDArray[np.float64]
 TRUE, NEIGHBOURS, NETWORK = "true", "neighbours", "healthivert"
 NAMES = {
     TRUE: "true heights",
@@ -184,7 +185,7 @@ def judge(subject: Subject, system: Healthivert) -> Iterator[Row]:
         except MaskError:
             pass  # its features stay unknown, and are counted as such
         if drawn:
-            found[NETWORK] = compared(level, sheets[level], drawn)
+            found[NETWORK] = compared(level, sheets[level], drawn, system.calibration)
             if len(drawn) > 1:
                 found |= {one.view: compared(level, sheets[level], [one]) for one in drawn}
         yield Row(
@@ -199,6 +200,30 @@ def judge(subject: Subject, system: Healthivert) -> Iterator[Row]:
             {name: _column_error(one, found[TRUE]) for name, one in found.items()},
             _likeness(subject, ready, levels, k, sheets[level], drawn, found),
         )
+
+
+def healthy_columns(subject: Subject, system: Healthivert) -> Iterator[tuple[Floats, Floats, Floats]]:
+    """For a calibration: places u and v, and log of drawn by own height, of the columns of every unbroken vertebra."""
+    ready, levels = prepare(subject.spine), list(subject.truths)
+    broken = [subject.truths[level].grade >= 1 for level in levels]
+    for k, level in enumerate(levels):
+        if level in subject.spine.fractured():
+            continue
+        sheets = body_sheets(subject.spine, level)
+        try:
+            drawn = [
+                networks.draw(
+                    slices_of(subject, ready, levels, k, sheets, broken, view, networks.generator.config.size)
+                )
+                for view, networks in system.views.items()
+            ]
+        except MaskError:
+            continue
+        found = compared(level, sheets, drawn)
+        _, _, u, v = places_mm(sheets)
+        at = np.meshgrid(u, v, indexing="ij")
+        known = np.isfinite(found.own_mm) & np.isfinite(found.healthy_mm)
+        yield at[0][known], at[1][known], np.log(found.healthy_mm / found.own_mm)[known]
 
 
 def _nearest(k: int, broken: Sequence[bool]) -> tuple[int | None, int | None]:
@@ -247,12 +272,14 @@ def slices_of(
     frame = frame_in_place(ready, levels[k], sheets)
     offsets = frame.offsets(view) if offsets is None else offsets
     grid = frame.grid(view, offsets, size)
-    hu, bodies = _scanned(ready if spine_ready is None else spine_ready, subject, grid, levels[k])
+    hu, bodies, depth = _scanned(ready if spine_ready is None else spine_ready, subject, grid, levels[k])
     names = {level: int(ready.labels[ready.spine.levels.index(level)]) for level in levels}
     beside = [
         bodies == names[levels[m]] if 0 <= m < len(levels) and broken[m] else None for m in (k - 1, k + 1)
     ]
-    own = bodies == names[levels[k]]
+    other = (bodies > 0) & (bodies != names[levels[k]])
+    own = np.where(other, 0.0, np.clip(0.5 + depth, 0.0, 1.0)).astype(np.float32)  # one sample is 1 mm
+    own[_far_from(bodies == names[levels[k]])] = 0.0
     return Stack(view, offsets, hu, own, *beside, frame.places(view, offsets), frame.position)
 
 
@@ -265,12 +292,12 @@ def frame_in_place(ready: Prepared, level: str, sheets: Sheets) -> BodyFrame:
 
 def _scanned(
     ready: Prepared, subject: Subject, grid: Grid, level: str
-) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """(N, S, S) HU and labels of bodies, each slice scanned for itself."""
+) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float32]]:
+    """(N, S, S) HU, labels of bodies, and depth in the nearest body (mm), each slice scanned for itself."""
     rows, columns, count = grid.shape
     middle = ready.spine.levels.index(level)
     first = max(min(middle - _WINDOW // 2, len(ready.labels) - _WINDOW), 0)
-    hu, bodies = list[NDArray[np.float32]](), list[NDArray[np.uint8]]()
+    hu, bodies, depth = list[NDArray[np.float32]](), list[NDArray[np.uint8]](), list[NDArray[np.float32]]()
     for start in range(0, count, _BATCH):
         part = range(start, min(start + _BATCH, count))
         poses = [Pose(grid.box((0, 0, n), (rows, columns, n + 1)), (0, 0, 0, 0)) for n in part]
@@ -279,7 +306,15 @@ def _scanned(
         image, maps = scan(field_, poses, scanners)
         hu.append(image[..., 0].numpy())
         bodies.append(maps["body"][..., 0].numpy())
-    return np.concatenate(hu), np.concatenate(bodies)
+        depth.append(maps["depth"][..., 0].float().numpy())
+    return np.concatenate(hu), np.concatenate(bodies), np.concatenate(depth)
+
+
+def _far_from(own: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(N, S, S) samples that do not touch a body in their slice."""
+    from scipy.ndimage import binary_dilation
+
+    return ~np.asarray(binary_dilation(own, np.ones((1, 3, 3), dtype=bool)))
 
 
 def _likeness(

@@ -12,7 +12,7 @@ from VertebralGradingLib.healthivert.fusion import DrawnStack
 from VertebralGradingLib.healthivert.inference import places_mm
 from VertebralGradingLib.healthivert.preparation import to_hu, to_network
 from VertebralGradingLib.healthivert.pseudo_healthy import PseudoHealthy
-from VertebralGradingLib.healthivert.stacks import Stack
+from VertebralGradingLib.healthivert.stacks import INSIDE, Stack
 
 Bools = NDArray[np.bool_]
 
@@ -42,7 +42,7 @@ def likeness(drawn: DrawnStack, true: Stack, neighbours: PseudoHealthy | None) -
         neighbours: the baseline's heights.
     """
     n = int(np.flatnonzero(drawn.offsets_mm == 0.0)[0])
-    target, image = true.own[0], to_hu(to_network(true.hu[0]))
+    target, image = true.own[0] >= INSIDE, to_hu(to_network(true.hu[0]))
     rows = np.flatnonzero(target.any(1))
     if not len(rows):
         return {}

@@ -1,14 +1,14 @@
 """Sagittal and coronal slices of one pseudo-healthy vertebra made one body. numpy and scipy, no network.
 
-Every slice has a height of its own, so the views are brought to a common one first (sheet 2, section 7): where a sagittal
-slice crosses a coronal one, the height is the mean of theirs, each taken as the median over five slices; what either
-drew is stretched to it, and then averaged.
+Within a view, every slice is stretched to the median height of five (sheet 2, section 7); then the edges of both views are
+averaged, place by place. Bringing both views to one height first, as the sheet recommends, would raise the front of a
+wedge: a sagittal slice is as tall as its back, a coronal one only as tall as the vertebra is there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ Floats = NDArray[np.float64]
 MEDIAN = 5
 """Slices that a height is the median of."""
 _INSIDE = 0.5
+HALF_MM = 0.501
+"""So far beyond its outermost slices a view still counts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +36,8 @@ class DrawnStack:
         fine: (N, S, S) CT in -1..1 with the gap drawn; the gap lies around the body as it is.
         body: (N, S, S) 0..1, the pseudo-healthy body in the gap.
         context: (N, S, S) CT in -1..1, as it is but for neighbours that were made pseudo-healthy.
-        own: (N, S, S) the body as it is.
+        own: (N, S, S) 0..1, the body as it is.
+        cut: whether the height is a prediction, at which the body ends.
     """
 
     view: View
@@ -45,7 +48,8 @@ class DrawnStack:
     fine: NDArray[np.float32]
     body: NDArray[np.float32]
     context: NDArray[np.float32]
-    own: NDArray[np.bool_]
+    own: NDArray[np.float32]
+    cut: bool = True
 
     @property
     def middle(self) -> Floats:
@@ -54,10 +58,14 @@ class DrawnStack:
 
     @property
     def smooth_height(self) -> Floats:
-        """(N,) height, the median over :data:`MEDIAN` neighbouring slices."""
-        reach = MEDIAN // 2
-        count = len(self.height)
-        return np.array([np.median(self.height[max(n - reach, 0) : min(n + reach + 1, count)]) for n in range(count)])
+        """(N,) height, the median over :data:`MEDIAN` neighbouring slices, fewer at the ends; as it is where measured."""
+        last, most = len(self.height) - 1, MEDIAN // 2 if self.cut else 0
+        reach = [min(most, n, last - n) for n in range(last + 1)]  # as far to either side, so that a slope stays
+        return np.array([np.median(self.height[n - r : n + r + 1]) for n, r in enumerate(reach)])
+
+    def as_it_is(self) -> DrawnStack:
+        """The same slices with the body as it is in the place of the drawn one, to measure both alike."""
+        return replace(self, height=self.last - self.first + 1, body=self.own, cut=False)
 
     def edges(self) -> tuple[Floats, Floats]:
         """(N, S) upper and lower edge of the drawn body in each column, in rows; NaN beside it.
@@ -67,7 +75,8 @@ class DrawnStack:
         half = self.height[:, None] / 2
         middle = self.middle[:, None]
         top, bottom = crossings(self.body)
-        top, bottom = np.maximum(top, middle - half), np.minimum(bottom, middle + half)
+        if self.cut:
+            top, bottom = np.maximum(top, middle - half), np.minimum(bottom, middle + half)
         thin = ~(bottom - top > 0.5)
         return np.where(thin, np.nan, top), np.where(thin, np.nan, bottom)
 
@@ -92,6 +101,15 @@ class FusedBody:
         """(Y, Z) height of each column, NaN where there is none."""
         return self.bottom - self.top
 
+    def scaled(self, factor: Floats) -> FusedBody:
+        """The same body, each column (Y, Z) taller by a factor, around its middle row."""
+        return FusedBody(
+            self.middle + factor * (self.top - self.middle),
+            self.middle + factor * (self.bottom - self.middle),
+            factor * self.height,
+            self.middle,
+        )
+
 
 def fused(stacks: Sequence[DrawnStack], behind_mm: Floats, left_mm: Floats) -> FusedBody:
     """The body of one or two views.
@@ -103,16 +121,12 @@ def fused(stacks: Sequence[DrawnStack], behind_mm: Floats, left_mm: Floats) -> F
     """
     tops, bottoms, heights, middles = list[Floats](), list[Floats](), list[Floats](), list[Floats]()
     for stack in stacks:
-        half, middle = stack.height[:, None] / 2, stack.middle[:, None]
-        top, bottom = stack.edges()
-        tops.append(_over(stack, (top - middle) / half, behind_mm, left_mm))
-        bottoms.append(_over(stack, (bottom - middle) / half, behind_mm, left_mm))
-        heights.append(_over(stack, _wide(stack, stack.smooth_height), behind_mm, left_mm))
-        middles.append(_over(stack, _wide(stack, stack.middle), behind_mm, left_mm))
-    height, middle = _mean(heights), _mean(middles)
-    return FusedBody(
-        middle + _mean(tops) * height / 2, middle + _mean(bottoms) * height / 2, height, middle
-    )
+        middle, stretch = stack.middle[:, None], (stack.smooth_height / stack.height)[:, None]
+        top, bottom = (middle + stretch * (edge - middle) for edge in stack.edges())
+        for values, part in ((top, tops), (bottom, bottoms), (_wide(stack, stack.smooth_height), heights),
+                             (_wide(stack, stack.middle), middles)):  # fmt: skip
+            part.append(_over(stack, values, behind_mm, left_mm))
+    return FusedBody(_mean(tops), _mean(bottoms), _mean(heights), _mean(middles))
 
 
 def crossings(share: NDArray[np.floating]) -> tuple[Floats, Floats]:
@@ -141,12 +155,12 @@ def _wide(stack: DrawnStack, values: Floats) -> Floats:
 
 
 def _over(stack: DrawnStack, values: Floats, behind_mm: Floats, left_mm: Floats) -> Floats:
-    """(N, S) values of a stack over the cross-section (Y, Z); NaN beyond its slices."""
+    """(N, S) values of a stack over the cross-section (Y, Z); NaN more than half a millimetre beyond its slices."""
     across, along = (left_mm, behind_mm) if stack.view == "sagittal" else (behind_mm, left_mm)
     step = float(stack.offsets_mm[1] - stack.offsets_mm[0]) if len(stack.offsets_mm) > 1 else 1.0
     number = (across - stack.offsets_mm[0]) / step
     column = along + (values.shape[1] - 1) / 2
-    known = (number >= -0.501) & (number <= len(values) - 0.499)  # up to half a step beyond the last slice
+    known = (number * step >= -HALF_MM) & ((number - len(values) + 1) * step <= HALF_MM)
     at = np.stack(np.meshgrid(np.clip(number, 0, len(values) - 1), column, indexing="ij"))
     out = np.asarray(map_coordinates(values, at, order=1, mode="nearest"), dtype=float)
     out[~known] = np.nan

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from VertebralGradingLib.errors import InputError, MethodError
 from VertebralGradingLib.healthivert.attention import SliceClassifier
+from VertebralGradingLib.healthivert.calibration import Calibration
 from VertebralGradingLib.healthivert.fusion import DrawnStack, fused
 from VertebralGradingLib.healthivert.network import Generator, GeneratorConfig
 from VertebralGradingLib.healthivert.pseudo_healthy import Floats, PseudoHealthy, column_heights
@@ -39,9 +40,11 @@ class Healthivert:
 
     Attributes:
         views: networks of each view; one is enough.
+        calibration: of the heights that they draw.
     """
 
     views: Mapping[View, ViewNetworks]
+    calibration: Calibration = field(default_factory=Calibration)
 
     @classmethod
     def load(cls, model: Model | None = None) -> Healthivert:
@@ -58,12 +61,13 @@ class Healthivert:
                 about = card.config[view]
                 files = (read_arrays(model.path(f"{view}.safetensors")), read_arrays(model.path(classifier_file(view))))
                 views[view] = _networks(about["network"], int(about["classifier"]), *files)
+            calibration = Calibration.from_list(card.config["calibration"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise MethodError(
                 f"The model {model.name} does not fit this program.", "Import another version."
             ) from error
         leave_a_core()
-        return cls(views)
+        return cls(views, calibration)
 
     @classmethod
     def of_runs(cls, folders: Mapping[View, Path]) -> Healthivert:
@@ -126,7 +130,7 @@ class Healthivert:
         item = chain[number]
         assert item.measurement is not None  # the caller gives measured vertebrae
         stacks = self.drawn(ct, chain, number, broken)
-        return compared(item.vertebra.level, item.measurement.sheets, stacks)
+        return compared(item.vertebra.level, item.measurement.sheets, stacks, self.calibration)
 
     def volumes(
         self, ct: Volume, chain: Sequence[MeasuredVertebra], number: int, broken: Sequence[bool]
@@ -135,28 +139,39 @@ class Healthivert:
         item = chain[number]
         assert item.measurement is not None  # the caller gives measured vertebrae
         stacks = self.drawn(ct, chain, number, broken, 1.0)
-        found = compared(item.vertebra.level, item.measurement.sheets, stacks)
-        return found, closed_volumes(ct, item, stacks, self.size)
+        found = compared(item.vertebra.level, item.measurement.sheets, stacks, self.calibration)
+        return found, closed_volumes(ct, item, stacks, self.size, self.calibration)
 
 
-def compared(level: str, sheets: Sheets, stacks: Sequence[DrawnStack]) -> PseudoHealthy:
-    """A body beside what was drawn of it.
+def compared(
+    level: str, sheets: Sheets, stacks: Sequence[DrawnStack], calibration: Calibration | None = None
+) -> PseudoHealthy:
+    """A body beside what was drawn of it, both measured in the same slices.
 
     Args:
         level: its name.
         sheets: its edges, in the frame in which the slices stand.
         stacks: drawn slices, of one view or both.
+        calibration: of the heights that were drawn; none by default.
     """
-    behind, left = places_mm(sheets)
-    own = column_heights(sheets)
-    healthy = fused(stacks, behind, left).thickness_mm
-    return PseudoHealthy(level, own, np.where(np.isfinite(own), healthy, np.nan))
+    behind, left, u, v = places_mm(sheets)
+    inside = np.isfinite(column_heights(sheets))
+    own = fused([stack.as_it_is() for stack in stacks], behind, left).thickness_mm
+    factor = (calibration or Calibration()).factor(u, v)
+    healthy = fused(stacks, behind, left).scaled(factor).thickness_mm
+    return PseudoHealthy(level, np.where(inside, own, np.nan), np.where(inside, healthy, np.nan))
 
 
-def places_mm(sheets: Sheets) -> tuple[Floats, Floats]:
-    """Where a sheet's columns and depths lie, behind and to the left of the middle of the body's box (mm)."""
+def places_mm(sheets: Sheets) -> tuple[Floats, Floats, Floats, Floats]:
+    """Where a sheet's columns and depths lie, behind and to the left of the middle of the body's box.
+
+    Returns:
+        in mm, and from -1 to 1 by half of the body.
+    """
     columns, depths = (np.flatnonzero(sheets.valid.any(axis)) for axis in (1, 0))
-    return AHEAD_MM[columns[[0, -1]]].mean() - AHEAD_MM, LEFT_MM - LEFT_MM[depths[[0, -1]]].mean()
+    behind = AHEAD_MM[columns[[0, -1]]].mean() - AHEAD_MM
+    left = LEFT_MM - LEFT_MM[depths[[0, -1]]].mean()
+    return behind, left, behind / behind[columns[-1]], left / left[depths[-1]]
 
 
 def classifier_file(view: View) -> str:

@@ -24,6 +24,8 @@ from VertebralGradingLib.volume import Volume
 Floats = NDArray[np.float64]
 STEP_MM = 3.0
 """Between slices when heights alone are wanted."""
+INSIDE = 0.5
+"""Share of a body from which on a sample lies in it."""
 SHARE = 0.8
 """Central part of a vertebra that slices are taken from, as in training (sheet 2, section 3)."""
 
@@ -98,7 +100,7 @@ class Stack:
         view: which.
         offsets_mm: (N,) see :meth:`BodyFrame.offsets`.
         hu: (N, S, S) HU at 1 mm.
-        own: (N, S, S) the body.
+        own: (N, S, S) 0..1, the body; its edge is where it crosses 0.5.
         above, below: (N, S, S) the neighbours that are to be made pseudo-healthy first, or None.
         place: (N,) see :meth:`BodyFrame.places`.
         position: of the vertebra on the axis of levels, None where it is not known.
@@ -107,7 +109,7 @@ class Stack:
     view: View
     offsets_mm: Floats
     hu: NDArray[np.float32]
-    own: NDArray[np.bool_]
+    own: NDArray[np.float32]
     above: NDArray[np.bool_] | None
     below: NDArray[np.bool_] | None
     place: Floats
@@ -140,17 +142,16 @@ def stack_of(
     frame = BodyFrame.of(chain[number])
     grid = frame.grid(view, offsets, size)
 
-    def body(n: int) -> NDArray[np.bool_]:
+    def body(n: int) -> NDArray[np.float32]:
         measurement = chain[n].measurement
         assert measurement is not None  # the caller gives measured vertebrae
-        values = sample_where(measurement.body.as_volume(), grid)
-        return np.ascontiguousarray(np.moveaxis(values >= 0.5, 2, 0))
+        return np.ascontiguousarray(np.moveaxis(sample_where(measurement.body.as_volume(), grid), 2, 0))
 
     own = body(number)
-    if not own.any():
+    if not (own >= INSIDE).any():
         raise MaskError("The slices do not show the vertebra.", "Check its mask.")
     beside = [
-        body(n) if 0 <= n < len(chain) and broken[n] and _next_to(chain[number], chain[n]) else None
+        body(n) >= INSIDE if 0 <= n < len(chain) and broken[n] and _next_to(chain[number], chain[n]) else None
         for n in (number - 1, number + 1)
     ]
     hu = np.moveaxis(sample(ct, grid.points()), 2, 0).astype(np.float32)

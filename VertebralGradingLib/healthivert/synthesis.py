@@ -15,7 +15,7 @@ from VertebralGradingLib.healthivert.fusion import DrawnStack
 from VertebralGradingLib.healthivert.gap import Gap, closing, opened
 from VertebralGradingLib.healthivert.network import UNKNOWN_LEVEL, Drawn, Generator
 from VertebralGradingLib.healthivert.preparation import to_network
-from VertebralGradingLib.healthivert.stacks import Stack
+from VertebralGradingLib.healthivert.stacks import INSIDE, Stack
 
 _LEAST_PIXELS = 200
 """A neighbour that shows less in a slice is left as it is there (sheet 2, section 7)."""
@@ -48,7 +48,7 @@ class ViewNetworks:
         for beside, up in ((stack.above, True), (stack.below, False)):
             if beside is not None:
                 ct = self._repaired(ct, beside, stack, up)
-        gaps = self._gaps(stack.own)
+        gaps = self._gaps(stack.own >= INSIDE)
         kept = np.array([n for n, gap in enumerate(gaps) if gap is not None], dtype=int)
         if not len(kept):
             raise MaskError("No slice has room for the gap.", "Cut a taller block around the vertebra.")

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, map_coordinates
 
-from VertebralGradingLib.healthivert.fusion import DrawnStack, FusedBody, fused
+from VertebralGradingLib.healthivert.calibration import Calibration
+from VertebralGradingLib.healthivert.fusion import HALF_MM, DrawnStack, FusedBody, fused
 from VertebralGradingLib.healthivert.preparation import to_hu
 from VertebralGradingLib.healthivert.rhlv import RelativeHeightLoss, Variant, View, relative_height_loss
 from VertebralGradingLib.healthivert.stacks import BodyFrame
@@ -53,12 +54,12 @@ class PseudoHealthyVolumes:
 
 
 def closed_volumes(
-    ct: Volume, item: MeasuredVertebra, stacks: Sequence[DrawnStack], size: int
+    ct: Volume, item: MeasuredVertebra, stacks: Sequence[DrawnStack], size: int, calibration: Calibration
 ) -> PseudoHealthyVolumes:
     """Close the gap of a drawn vertebra at its expected height, and keep the grid.
 
-    Inside the expected height stands what was drawn, the mean of both views where both have drawn; farther to the side
-    than either reaches the vertebra itself is stretched. Beyond it the CT is moved, up and down by half of what was
+    Inside the expected height stands what was drawn, the mean of both views where both have; farther to the side than
+    either reaches the vertebra itself is stretched. Beyond it the CT is moved, up and down by half of what was
     added.
 
     Args:
@@ -66,6 +67,7 @@ def closed_volumes(
         item: the vertebra, measured.
         stacks: its drawn slices.
         size: rows and columns.
+        calibration: of the heights that were drawn.
     """
     assert item.measurement is not None  # only measured vertebrae come here
     frame = BodyFrame.of(item)
@@ -77,8 +79,9 @@ def closed_volumes(
     original = np.asarray(sample(ct, grid.points()), dtype=np.float32)
     body = sample_where(item.measurement.body.as_volume(), grid) >= 0.5
     behind = np.arange(size) - (size - 1) / 2
-    expected = fused(stacks, behind, left)
-    own_height = fused_own(stacks, behind, left)
+    factor = calibration.factor(behind / frame.half_depth_mm, left / frame.half_width_mm)
+    expected = fused(stacks, behind, left).scaled(factor)
+    own_height = fused([stack.as_it_is() for stack in stacks], behind, left).height
     height, middle, own = (_everywhere(values) for values in (expected.height, expected.middle, own_height))
     rows = np.arange(size, dtype=float)[:, None, None]
     share = (rows - middle) / (height / 2)  # -1 at the top of the expected vertebra, 1 at its bottom
@@ -88,19 +91,10 @@ def closed_volumes(
     columns, depths = np.meshgrid(np.arange(size), np.arange(len(left)), indexing="ij")
     at = np.stack([where, *(np.broadcast_to(one, where.shape) for one in (columns, depths))])
     healthy = map_coordinates(original, at, order=1, mode="nearest")
-    drawn = _drawn(stacks, share, behind, left)
+    drawn = _drawn(stacks, (rows - middle) / factor, behind, left)
     healthy = np.where(inside & np.isfinite(drawn), to_hu(np.nan_to_num(drawn)), healthy).astype(np.float32)
     filled = (rows >= expected.top) & (rows <= expected.bottom)
     return PseudoHealthyVolumes(affine, original, healthy, body, filled, expected)
-
-
-def fused_own(stacks: Sequence[DrawnStack], behind_mm: Floats, left_mm: Floats) -> Floats:
-    """(Y, Z) rows from the highest to the lowest of the vertebra as it is, the mean of both views."""
-    same = [
-        DrawnStack(s.view, s.offsets_mm, s.first, s.last, s.last - s.first + 1, s.fine, s.body, s.context, s.own)
-        for s in stacks
-    ]
-    return fused(same, behind_mm, left_mm).height
 
 
 def _everywhere(values: Floats) -> Floats:
@@ -109,22 +103,22 @@ def _everywhere(values: Floats) -> Floats:
     return np.asarray(values[tuple(nearest)])
 
 
-def _drawn(stacks: Sequence[DrawnStack], share: Floats, behind_mm: Floats, left_mm: Floats) -> Floats:
-    """(R, C, D) what was drawn, in -1..1, at heights given as shares of half of the vertebra's; NaN beyond the slices."""
-    total, count = np.zeros(share.shape), np.zeros(share.shape)
+def _drawn(stacks: Sequence[DrawnStack], down_mm: Floats, behind_mm: Floats, left_mm: Floats) -> Floats:
+    """(R, C, D) what was drawn, in -1..1, so far below the vertebra's middle; NaN where no view has drawn."""
+    total, count = np.zeros(down_mm.shape), np.zeros(down_mm.shape)
     y, z = np.meshgrid(behind_mm, left_mm, indexing="ij")
     for stack in stacks:
         across, along = (z, y) if stack.view == "sagittal" else (y, z)
         step = float(stack.offsets_mm[1] - stack.offsets_mm[0]) if len(stack.offsets_mm) > 1 else 1.0
         number = (across - stack.offsets_mm[0]) / step
-        known = (number >= -0.501) & (number <= len(stack.offsets_mm) - 0.499)
-        number = np.clip(number, 0, len(stack.offsets_mm) - 1)
+        last = len(stack.offsets_mm) - 1
+        known = (number * step >= -HALF_MM) & ((number - last) * step <= HALF_MM)
+        number = np.clip(number, 0, last)
         column = along + (stack.fine.shape[2] - 1) / 2
-        height = np.interp(number, np.arange(len(stack.height)), stack.height)
-        middle = np.interp(number, np.arange(len(stack.height)), stack.middle)
-        row = middle + share * height / 2
-        at = np.stack([np.broadcast_to(number, row.shape), row, np.broadcast_to(column, row.shape)])
+        height, middle = (np.interp(number, np.arange(last + 1), one) for one in (stack.height, stack.middle))
+        at = np.stack([np.broadcast_to(one, down_mm.shape) for one in (number, middle + down_mm, column)])
         values = map_coordinates(stack.fine, at, order=1, mode="nearest")
-        total += np.where(known, values, 0.0)
-        count += known
+        inside = known & (np.abs(down_mm) <= height / 2)
+        total += np.where(inside, values, 0.0)
+        count += inside
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
