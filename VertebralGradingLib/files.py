@@ -112,9 +112,7 @@ def _drawn(study: Study, report: Report, methods: Sequence[str]) -> list[Drawn]:
                 continue
             maps = kind == "height_loss_map"
             out.append(
-                Drawn.of_height_loss(finding.level, answer)
-                if maps
-                else Drawn.of_pictures(finding.level, *told(answer))
+                Drawn.of_height_loss(finding.level, answer) if maps else Drawn.of_pictures(finding.level, *told(answer))
             )
     return out
 

@@ -1,4 +1,4 @@
-"""Relative height loss on real data: every vertebra against neighbours and against HealthiVert-GAN, and maps to look at.
+"""Relative height loss on real data: every vertebra against neighbours and against HealthiVert-GAN, and maps.
 
 The data folder is $VERTEBRAL_GRADING_DATA, or ../shared/data beside the checkout; a development set. verse004 and
 healthivert-0007 have masks only: their CTs are rendered from them, and their own masks are used. verse004 has expert
@@ -39,7 +39,7 @@ def main() -> None:
     """Print losses by thirds and grades; write the maps where a folder is given."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--maps", type=Path, help="folder for pictures")
-    parser.add_argument("--found", action="store_true", help="find bodies on the rendered CTs instead of using their masks")
+    parser.add_argument("--found", action="store_true", help="find the rendered bodies instead of using masks")
     args = parser.parse_args()
     if not DATA.is_dir():
         print("no data folder: set VERTEBRAL_GRADING_DATA")
@@ -52,10 +52,10 @@ def main() -> None:
         for finding in report.findings:
             expert = EXPERTS.get(name, {}).get(finding.level)
             print(f"  {finding.level:4s}{'' if expert is None else f' expert {expert}':10s} {_told(finding)}")
-            for method in sound:
+            for method, losses in sound.items():
                 said = finding.evidence_of(method)
                 if said is not None and finding.grade == 0 and expert in (None, 0):
-                    sound[method].append([*said.quantities["relative_height_loss"].values()])
+                    losses.append([*said.quantities["relative_height_loss"].values()])
         for level in MAPS.get(name, ()) if args.maps else ():
             _draw(args.maps, name, studies[0], level)
     for method, losses in sound.items():

@@ -1,4 +1,4 @@
-"""Where height was lost, through the panel: map, coloured endplate with legend, pseudo-healthy CT in the slices, faults."""
+"""Where height was lost, through the panel: map, endplate with legend, pseudo-healthy CT in the slices, faults."""
 
 from __future__ import annotations
 

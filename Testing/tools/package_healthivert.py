@@ -18,7 +18,6 @@ from VertebralGradingLib.models.weights import read_arrays
 from VertebralGradingLib.phantom.plans import plan
 from VertebralGradingLib.phantom.subjects import make_subject
 
-
 _SEED = 8100
 """Of the spines that heights are calibrated on; neither training nor any evaluation uses it."""
 
@@ -30,7 +29,7 @@ def fitted(spines: int, runs: dict[View, Path]) -> list[float]:
     found = []
     for n in range(spines):
         subject = make_subject(plan("uniform", spines, _SEED)[n], _SEED + n)
-        found += [one for one in healthy_columns(subject, system)]
+        found += list(healthy_columns(subject, system))
     u, v, log_ratio = (np.concatenate(part) for part in zip(*found, strict=True))
     calibration = Calibration.fit(u, v, log_ratio)
     print(f"calibrated on {len(found)} vertebrae: {[round(term, 4) for term in calibration.to_list()]}")

@@ -1,4 +1,4 @@
-"""From slices to a pseudo-healthy body: fusion on shapes that are known, volumes in patient space, the grading method."""
+"""From slices to a pseudo-healthy body: fusion on known shapes, volumes in patient space, the grading method."""
 
 from __future__ import annotations
 

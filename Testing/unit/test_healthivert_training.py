@@ -16,8 +16,8 @@ from VertebralGradingLib.healthivert.gap import Gap, closed, opened  # noqa: E40
 from VertebralGradingLib.healthivert.network import Drawn, Generator  # noqa: E402
 from VertebralGradingLib.healthivert.preparation import to_hu, to_network, without_arch  # noqa: E402
 from VertebralGradingLib.models.weights import read_arrays  # noqa: E402
-from VertebralGradingLib.training import healthivert  # noqa: E402
 from VertebralGradingLib.phantom.folders import write_grades  # noqa: E402
+from VertebralGradingLib.training import healthivert  # noqa: E402
 from VertebralGradingLib.training.classifier import judged  # noqa: E402
 from VertebralGradingLib.training.openings import Openings  # noqa: E402
 from VertebralGradingLib.training.slice_folders import slices_from_folder  # noqa: E402
@@ -43,7 +43,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_tiny_configuration_trains_end_to_end(run: Path) -> None:
     head, *rows = (run / "curve.csv").read_text().splitlines()
-    assert {"fooled", "told apart", "reconstruction", "dice", "neighbours", "edge", "cross", "height"} <= set(head.split(","))
+    assert {"fooled", "told apart", "reconstruction", "dice", "neighbours", "edge", "cross", "height"} <= set(
+        head.split(",")
+    )
     assert len(rows) == 2 and list((run / "samples").glob("*.png"))
     assert (run / "classifier" / "average.safetensors").is_file()
     weights = read_arrays(run / "generator.safetensors")

@@ -46,7 +46,7 @@ def pixels(png: bytes, folder: Path) -> np.ndarray:
 def test_colors_are_fixed_and_become_lighter() -> None:
     share = np.linspace(0.0, TOP_LOSS, 200)
     light = colors_of_loss(share).astype(float) @ [0.2126, 0.7152, 0.0722]
-    assert (np.diff(light) > -0.6).all() and light[-1] > 200 > 60 > light[0]
+    assert (np.diff(light) > -0.6).all() and light[-1] > 200 and light[0] < 60
     assert np.array_equal(colors_of_loss(np.array([-0.3])), colors_of_loss(np.array([0.0])))
     assert np.array_equal(colors_of_loss(np.array([0.9])), colors_of_loss(np.array([0.5])))
     assert colors_of_loss(np.array([np.nan])).tolist() == [[236, 236, 236]]

@@ -1,4 +1,4 @@
-"""HealthiVert-GAN's tables: support vectors that have not seen the subject, the published protocol, errors and their bias."""
+"""HealthiVert-GAN's tables: support vectors that have not seen the subject, the published protocol, errors, bias."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 
-from tools.random_healthivert import random_networks  # noqa: E402
+from tools.random_healthivert import random_networks
 
-from VertebralGradingLib.errors import InputError  # noqa: E402
-from VertebralGradingLib.evaluation import height_loss, height_tables  # noqa: E402
-from VertebralGradingLib.evaluation.height_loss import NEIGHBOURS, NETWORK, TRUE, Row  # noqa: E402
-from VertebralGradingLib.genant import grade_of_loss  # noqa: E402
+from VertebralGradingLib.errors import InputError
+from VertebralGradingLib.evaluation import height_loss, height_tables
+from VertebralGradingLib.evaluation.height_loss import NEIGHBOURS, NETWORK, TRUE, Row
+from VertebralGradingLib.genant import grade_of_loss
 
 
 def rows(error: float = 0.02, bias: float = 0.0, subjects: int = 30) -> list[Row]:
@@ -31,7 +31,9 @@ def rows(error: float = 0.02, bias: float = 0.0, subjects: int = 30) -> list[Row
             found = {TRUE: (loss,) * 7}
             for name in (NETWORK, NEIGHBOURS):
                 found[name] = tuple(loss + bias + error * rng.normal(size=7))
-            out.append(Row(f"s{n}", split, level, grade, grade, False, float(grade), found, dict.fromkeys(found, error)))
+            out.append(
+                Row(f"s{n}", split, level, grade, grade, False, float(grade), found, dict.fromkeys(found, error))
+            )
     return out
 
 

@@ -2,8 +2,8 @@
 
 Requests have ``id`` and ``type``: ``grade``, ``explain``, ``cancel`` (with ``target``), ``info``, ``shutdown``.
 Answers have the request's ``id`` and ``type``: ``ready`` (once, at start), ``progress``, ``finding`` (provisional),
-then exactly one of ``result`` or ``error``. With ``arrays_folder`` an explanation's volumes come as files in it. A cancelled ``grade`` answers ``result`` with ``cancelled: true`` and the
-vertebrae that were finished.
+then exactly one of ``result`` or ``error``. A cancelled ``grade`` answers ``result`` with ``cancelled: true`` and the
+vertebrae that were finished. With ``arrays_folder`` the volumes of an explanation come as files in it.
 """
 
 from __future__ import annotations
@@ -206,7 +206,9 @@ def read_explanation(answer: Mapping[str, Any]) -> dict[str, Any]:
             try:
                 out[name] = np.load(str(value[_FILE]), allow_pickle=False)
             except (OSError, ValueError, EOFError) as error:
-                raise InputError("A picture of the worker cannot be read.", "Check free space for temporary files.") from error
+                raise InputError(
+                    "A picture of the worker cannot be read.", "Check free space for temporary files."
+                ) from error
         else:
             out[name] = value
     return out

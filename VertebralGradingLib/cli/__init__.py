@@ -258,7 +258,18 @@ def _info() -> dict[str, Any]:
     return {
         "program": "VertebralGrading",
         "version": __version__,
-        "commands": ["grade", "counterfactual", "height-loss", "demo", "centroids", "phantom", "train", "evaluate", "models", "info"],
+        "commands": [
+            "grade",
+            "counterfactual",
+            "height-loss",
+            "demo",
+            "centroids",
+            "phantom",
+            "train",
+            "evaluate",
+            "models",
+            "info",
+        ],
         "methods": {name: {"requires": list(needs)} for name, needs in REQUIRES.items()},
         "inputs": {
             "ct": [".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", "DICOM folder"],

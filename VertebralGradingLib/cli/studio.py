@@ -6,7 +6,7 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -14,6 +14,12 @@ from rich.progress import Progress
 
 from VertebralGradingLib.cli.console import BAR, ERR, OUT
 from VertebralGradingLib.errors import InputError, MethodError, OutputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from VertebralGradingLib.healthivert.rhlv import View
 
 train = typer.Typer(help="Train learned methods.", no_args_is_help=True)
 evaluate = typer.Typer(help="Print the tables by which methods are judged.", no_args_is_help=True)
@@ -199,7 +205,9 @@ def evaluate_healthivert(
         from VertebralGradingLib.evaluation import height_loss, height_tables
     except ModuleNotFoundError as error:
         raise MethodError("Evaluation needs torch, MONAI and scikit-learn.", _NEEDS) from error
-    runs = {view: path for view, path in (("sagittal", sagittal), ("coronal", coronal)) if path is not None}
+    runs: dict[View, Path] = {}
+    runs |= {"sagittal": sagittal} if sagittal is not None else {}
+    runs |= {"coronal": coronal} if coronal is not None else {}
     load = functools.partial(height_loss.of_runs, runs) if runs else height_loss.installed
     with _following("judging") as progress:
         rows = height_loss.evaluate_presets(load, preset, n, seed, every, workers, progress)
@@ -226,13 +234,19 @@ def evaluate_counterfactuals(
     try:
         from VertebralGradingLib.diffusion_autoencoder.method import loaded
         from VertebralGradingLib.evaluation import counterfactuals
+        from VertebralGradingLib.evaluation.likeness import pseudo_healthy_patch
+        from VertebralGradingLib.healthivert.method import loaded as healthivert
     except ModuleNotFoundError as error:
         raise MethodError("Evaluation needs torch and MONAI.", _NEEDS) from error
-    system = loaded()[0]
+    system, generators = loaded()[0], healthivert()[0].views["sagittal"]
+
+    def healed(case: counterfactuals.Case) -> NDArray[np.floating]:
+        return pseudo_healthy_patch(generators, case.image, case.mask, case.position)
+
     gallery, rows = counterfactuals.draw_gallery(system), list[counterfactuals.Row]()
     with _following("drawing") as progress:
         for done, cases in enumerate(counterfactuals.draw_cases(vertebrae, seed)):
-            rows += counterfactuals.judge(system, cases, gallery, preset, project)
+            rows += counterfactuals.judge(system, cases, gallery, preset, project, {"HealthiVert-GAN": healed})
             progress(done + 1, vertebrae)
     for line in counterfactuals.describe(rows):
         OUT.print(escape(line), soft_wrap=True)

@@ -7,7 +7,7 @@ sees them, and brought over each other by whole pixels first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 SHAPES = ("wedge", "biconcave", "crush")
 LOSS_OF_GRADE = {1: 0.225, 2: 0.32, 3: 0.48}
 """Graded loss of the vertebra that stands for a grade."""
-METHODS = ("counterfactual", "no edit", "nearest neighbour", "mean image", "truth itself")
 _MAX_SPINES = 400
 _GALLERY_SPINES = 24
 _GALLERY = 480
@@ -223,8 +222,9 @@ def judge(
     gallery: Gallery,
     preset: str = "fine",
     project: bool = True,
+    others: Mapping[str, Callable[[Case], Image]] | None = None,
 ) -> list[Row]:
-    """All methods on the cases of one vertebra (one image).
+    """All methods on the cases of one vertebra (one image); ``others`` draw it at grade 0, by name.
 
     Raises:
         InputError: the cases do not share their image.
@@ -238,11 +238,14 @@ def judge(
     made = system.counterfactuals(first.image, wanted, preset, project, inside=inside)
     rows: list[Row] = []
     for case, one in zip(cases, made, strict=True):
-        rows += _judged(system, case, one, gallery, project)
+        drawn = {name: draw(case) for name, draw in (others or {}).items()} if case.wanted == 0 else {}
+        rows += _judged(system, case, one, gallery, project, drawn)
     return rows
 
 
-def _judged(system: Autoencoder, case: Case, made: Counterfactual, gallery: Gallery, project: bool) -> list[Row]:
+def _judged(
+    system: Autoencoder, case: Case, made: Counterfactual, gallery: Gallery, project: bool, drawn: Mapping[str, Image]
+) -> list[Row]:
     seen = [(target, as_seen(system, target.image)) for target in case.targets]
     latent = system.grader.standardised(
         system.grader.moved(system.encode(case.image[None])[0], float(case.wanted), project)
@@ -252,6 +255,7 @@ def _judged(system: Autoencoder, case: Case, made: Counterfactual, gallery: Gall
     level = alike[np.abs(gallery.position[alike] - case.position) <= _MEAN_LEVELS]
     images = {
         "counterfactual": made.changed,
+        **{name: as_seen(system, image) for name, image in drawn.items()},
         "no edit": made.decoded,
         "nearest neighbour": as_seen(system, gallery.images[near]),
         "mean image": as_seen(system, gallery.images[level if len(level) else alike].mean(0)),
@@ -271,14 +275,16 @@ def _judged(system: Autoencoder, case: Case, made: Counterfactual, gallery: Gall
         if name == "counterfactual":
             own = around(case.mask | target.mask)
             whole = float(np.square(made.difference)[own].sum())
-            drawn = change_beside(made.decoded, made.changed, case.bodies)
+            beside = change_beside(made.decoded, made.changed, case.bodies)
             true = change_beside(as_seen(system, case.image), picture, case.bodies)
             extra = {
-                "excess": max(drawn - true, 0.0) / max(whole + drawn, 1e-6),
+                "excess": max(beside - true, 0.0) / max(whole + beside, 1e-6),
                 "outside_share": 1.0 - whole / max(float(np.square(made.difference).sum()), 1e-6),
                 "new_air_mm2": made.new_air_mm2,
             }
-        reached = made.reached if name == "counterfactual" else _grade(system, image)
+        reached = (
+            made.reached if name == "counterfactual" else float(system.grader.score(system.encode(image[None]))[0])
+        )
         rows.append(
             Row(
                 case.subject, case.level, case.grade, case.wanted, name, target.name, likeness, noise,
@@ -296,10 +302,6 @@ def as_seen(system: Autoencoder, patch: Image) -> NDArray[np.float32]:
     return np.asarray(to_hu(seen)[0, 0].cpu().numpy(), dtype=np.float32)
 
 
-def _grade(system: Autoencoder, image: Image) -> float:
-    return float(system.grader.score(system.encode(image[None]))[0])
-
-
 def describe(rows: Sequence[Row]) -> list[str]:
     """The table: likeness, heights and grades by direction and method; then what happens beside the vertebra."""
     lines = [
@@ -311,7 +313,7 @@ def describe(rows: Sequence[Row]) -> list[str]:
     groups += [(f"to grade {g}", lambda r, g=g: r.wanted == g) for g in LOSS_OF_GRADE]  # type: ignore[misc]
     groups.append(("all", lambda r: True))
     for title, chosen in groups:
-        for method in METHODS:
+        for method in dict.fromkeys(r.method for r in rows):
             part = [r for r in rows if r.method == method and chosen(r)]
             if not part:
                 continue

@@ -1,7 +1,7 @@
 """Relative height loss against the truth: synthetic spines whose vertebrae are known as they were before they broke.
 
-Slices are scanned straight from the phantom's field, where a user's mask would put them, and go through the generators as
-slices of a CT do. Shapes are exact, for the vertebra and for the neighbours of the baseline alike.
+Slices are scanned straight from the phantom's field, where a user's mask would put them, and go through the generators
+as slices of a CT do. Shapes are exact, for the vertebra and for the neighbours of the baseline alike.
 """
 
 from __future__ import annotations
@@ -274,13 +274,16 @@ def slices_of(
     grid = frame.grid(view, offsets, size)
     hu, bodies, depth = _scanned(ready if spine_ready is None else spine_ready, subject, grid, levels[k])
     names = {level: int(ready.labels[ready.spine.levels.index(level)]) for level in levels}
-    beside = [
-        bodies == names[levels[m]] if 0 <= m < len(levels) and broken[m] else None for m in (k - 1, k + 1)
-    ]
+
+    def healed_first(m: int) -> NDArray[np.bool_] | None:
+        return bodies == names[levels[m]] if 0 <= m < len(levels) and broken[m] else None
+
     other = (bodies > 0) & (bodies != names[levels[k]])
     own = np.where(other, 0.0, np.clip(0.5 + depth, 0.0, 1.0)).astype(np.float32)  # one sample is 1 mm
     own[_far_from(bodies == names[levels[k]])] = 0.0
-    return Stack(view, offsets, hu, own, *beside, frame.places(view, offsets), frame.position)
+    return Stack(
+        view, offsets, hu, own, healed_first(k - 1), healed_first(k + 1), frame.places(view, offsets), frame.position
+    )
 
 
 def frame_in_place(ready: Prepared, level: str, sheets: Sheets) -> BodyFrame:

@@ -82,10 +82,12 @@ def _errors(rows: Sequence[Row], draws: int) -> list[str]:
             error = np.abs(_features(rows, name) - true)
             columns = np.array([row.columns.get(name, np.nan) for row in rows])
 
-            def mean(values: Floats, chosen: NDArray[np.bool_] = chosen) -> str:
-                some = np.flatnonzero(chosen)
-                return written(*by_subject(lambda k: float(np.nanmean(values[some[k]])),
-                                           [subjects[n] for n in some], draws))  # fmt: skip
+            some = np.flatnonzero(chosen)
+            whose = [subjects[int(n)] for n in some]
+
+            def mean(values: Floats, some: NDArray[np.intp] = some, whose: Sequence[str] = whose) -> str:
+                part = values[some]
+                return written(*by_subject(lambda at: float(np.nanmean(part[at])), whose, draws))
 
             if not chosen.any():
                 continue
@@ -137,7 +139,7 @@ def _known(rows: Sequence[Row], name: str, count: int) -> tuple[list[Row], Float
     """Rows whose features are known, and those."""
     x = _features(rows, name)[:, :count]
     some = np.flatnonzero(np.isfinite(x).all(1))
-    return [rows[n] for n in some], x[some]
+    return [rows[int(n)] for n in some], x[some]
 
 
 def _with_whole(rows: Sequence[Row], name: str) -> list[tuple[float, ...]]:
@@ -176,7 +178,7 @@ def grouped(x: Floats, grade: Grades, subjects: Sequence[str], seed: int = 0) ->
 
 
 def _published_protocol(rows: Sequence[Row], x: Floats, truth: Grades, seed: int) -> str:
-    """Five classifiers on four fifths of train and test each, all of them scored on val; means (sheet 2, section 10)."""
+    """Five classifiers, each on four fifths of train and test, all scored on val; means (sheet 2, section 10)."""
     from sklearn.model_selection import KFold
 
     pool = np.flatnonzero([row.split != "val" for row in rows])

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralGradingLib.evaluation.flat import around, psnr, ssim
+from VertebralGradingLib.evaluation.flat import Image, around, psnr, ssim
 from VertebralGradingLib.healthivert.fusion import DrawnStack
-from VertebralGradingLib.healthivert.inference import places_mm
 from VertebralGradingLib.healthivert.preparation import to_hu, to_network
 from VertebralGradingLib.healthivert.pseudo_healthy import PseudoHealthy
 from VertebralGradingLib.healthivert.stacks import INSIDE, Stack
+from VertebralGradingLib.healthivert.synthesis import ViewNetworks
 
 Bools = NDArray[np.bool_]
 
@@ -33,6 +33,34 @@ class Likeness:
     psnr_db: float = float("nan")
 
 
+def pseudo_healthy_patch(networks: ViewNetworks, patch: Image, mask: Bools, position: float) -> Image:
+    """A sagittal patch through the middle of a vertebra, with the vertebra as the generators draw it, in its place.
+
+    Args:
+        networks: of the sagittal view.
+        patch: (S, S) HU.
+        mask: (S, S) its body.
+        position: on the axis of levels.
+
+    Raises:
+        MaskError: the gap does not fit.
+    """
+    one, zero = np.asarray(patch, dtype=np.float32)[None], np.zeros(1)
+    stack = Stack("sagittal", zero, one, mask[None].astype(np.float32), None, None, zero, position)
+    drawn = networks.draw(stack)
+    at = np.arange(len(patch)) - drawn.middle[0]
+    return np.asarray(to_hu(_closed(drawn, 0, at)), dtype=np.float32)
+
+
+def _closed(drawn: DrawnStack, n: int, at: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows of a drawn slice in -1..1, its gap closed at the predicted height, so far below the vertebra's middle."""
+    beyond = np.sign(at) * np.maximum(np.abs(at) - drawn.height[n] / 2, 0.0)
+    inside = np.abs(at) <= drawn.height[n] / 2
+    half = (drawn.last[n] - drawn.first[n] + 1) / 2
+    context = drawn.middle[n] + np.sign(at) * half + beyond
+    return np.where(inside[:, None], _rows(drawn.fine[n], drawn.middle[n] + at), _rows(drawn.context[n], context))
+
+
 def likeness(drawn: DrawnStack, true: Stack, neighbours: PseudoHealthy | None) -> dict[str, Likeness]:
     """Compare the middle slice; bodies are brought over each other by their middles.
 
@@ -49,13 +77,7 @@ def likeness(drawn: DrawnStack, true: Stack, neighbours: PseudoHealthy | None) -
     middle, height = (rows[0] + rows[-1]) / 2, len(rows)
     size = len(target)
     at = np.arange(size) - middle  # rows of the true slice, from the body's middle
-    beyond = np.sign(at) * np.maximum(np.abs(at) - drawn.height[n] / 2, 0.0)
-    inside = np.abs(at) <= drawn.height[n] / 2
-    half = (drawn.last[n] - drawn.first[n] + 1) / 2
-    context = drawn.middle[n] + np.sign(at) * half + beyond
-    picture = np.where(
-        inside[:, None], _rows(drawn.fine[n], drawn.middle[n] + at), _rows(drawn.context[n], context)
-    )
+    picture = _closed(drawn, n, at)
     top, bottom = (edge[n] - drawn.middle[n] for edge in drawn.edges())
     body = (at[:, None] >= top) & (at[:, None] <= bottom)
     region = around(target)

@@ -1,6 +1,6 @@
-"""What the generators draw too tall or too low on average, taken out: a smooth factor over the cross-section. numpy alone.
+"""What the generators draw too tall or too low on average, taken out: a smooth factor over the cross-section.
 
-Fitted on synthetic vertebrae other than those that anything is reported on; stored in the model's card.
+Fitted on synthetic vertebrae other than those that anything is reported on; stored in the model's card. numpy alone.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Sagittal and coronal slices of one pseudo-healthy vertebra made one body. numpy and scipy, no network.
 
-Within a view, every slice is stretched to the median height of five (sheet 2, section 7); then the edges of both views are
-averaged, place by place. Bringing both views to one height first, as the sheet recommends, would raise the front of a
-wedge: a sagittal slice is as tall as its back, a coronal one only as tall as the vertebra is there.
+Within a view, every slice is stretched to the median height of five (sheet 2, section 7); then the edges of both views
+are averaged, place by place. Bringing both views to one height first, as the sheet recommends, would raise the front of
+a wedge: a sagittal slice is as tall as its back, a coronal one only as tall as the vertebra is there.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class DrawnStack:
 
     @property
     def smooth_height(self) -> Floats:
-        """(N,) height, the median over :data:`MEDIAN` neighbouring slices, fewer at the ends; as it is where measured."""
+        """(N,) height, the median over :data:`MEDIAN` slices, fewer at the ends; as it is where it was measured."""
         last, most = len(self.height) - 1, MEDIAN // 2 if self.cut else 0
         reach = [min(most, n, last - n) for n in range(last + 1)]  # as far to either side, so that a slope stays
         return np.array([np.median(self.height[n - r : n + r + 1]) for n, r in enumerate(reach)])

@@ -194,5 +194,3 @@ def _tensors(arrays: Mapping[str, NDArray[Any]]) -> dict[str, torch.Tensor]:
 
 def _ready(network: Any) -> Any:
     return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-
-

@@ -190,7 +190,9 @@ def _evidence(method: str, seen: PseudoHealthy, about: dict[str, Any]) -> Eviden
         **about,
         "relative_height_loss": loss.thirds,
         "relative_height_loss_whole": loss.whole,
-        "relative_height_loss_sides": {name: value if np.isfinite(value) else None for name, value in sides.thirds.items()},
+        "relative_height_loss_sides": {
+            name: value if np.isfinite(value) else None for name, value in sides.thirds.items()
+        },
     }
     return Evidence(method, grade_of_score(score), (low, high), score, quantities)
 

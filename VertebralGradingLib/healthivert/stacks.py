@@ -77,7 +77,7 @@ class BodyFrame:
             share: of the body that they cover.
         """
         count = int(share * self.half_across_mm(view) / step_mm)
-        return np.arange(-count, count + 1) * step_mm
+        return np.asarray(np.arange(-count, count + 1) * step_mm, dtype=np.float64)
 
     def places(self, view: View, offsets: Floats) -> Floats:
         """(N,) how far beside the middle, 0 to 1 by half of the body."""
@@ -150,12 +150,17 @@ def stack_of(
     own = body(number)
     if not (own >= INSIDE).any():
         raise MaskError("The slices do not show the vertebra.", "Check its mask.")
-    beside = [
-        body(n) >= INSIDE if 0 <= n < len(chain) and broken[n] and _next_to(chain[number], chain[n]) else None
-        for n in (number - 1, number + 1)
-    ]
+
+    def healed_first(n: int) -> NDArray[np.bool_] | None:
+        """A neighbour, where it is to be made pseudo-healthy before this vertebra is."""
+        chosen = 0 <= n < len(chain) and broken[n] and _next_to(chain[number], chain[n])
+        return body(n) >= INSIDE if chosen else None
+
     hu = np.moveaxis(sample(ct, grid.points()), 2, 0).astype(np.float32)
-    return Stack(view, offsets, hu, own, *beside, frame.places(view, offsets), frame.position)
+    return Stack(
+        view, offsets, hu, own, healed_first(number - 1), healed_first(number + 1), frame.places(view, offsets),
+        frame.position,
+    )  # fmt: skip
 
 
 def _next_to(one: MeasuredVertebra, other: MeasuredVertebra) -> bool:

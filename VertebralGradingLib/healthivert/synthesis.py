@@ -1,4 +1,4 @@
-"""Stacks of slices through the generators: what the vertebra would look like, slice by slice, and how tall it would be."""
+"""Stacks of slices through the generators: what the vertebra would look like, slice by slice, and how tall."""
 
 from __future__ import annotations
 

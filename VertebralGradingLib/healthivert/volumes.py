@@ -72,13 +72,13 @@ def closed_volumes(
     assert item.measurement is not None  # only measured vertebrae come here
     frame = BodyFrame.of(item)
     half = int(np.ceil(frame.half_width_mm + MARGIN_MM))
-    left = np.arange(-half, half + 1, dtype=float)
+    left = np.arange(-half, half + 1, dtype=np.float64)
     grid = frame.grid("sagittal", left, size)
     affine = grid.affine
     assert affine is not None  # frames are rigid
     original = np.asarray(sample(ct, grid.points()), dtype=np.float32)
     body = sample_where(item.measurement.body.as_volume(), grid) >= 0.5
-    behind = np.arange(size) - (size - 1) / 2
+    behind = np.arange(size, dtype=np.float64) - (size - 1) / 2
     factor = calibration.factor(behind / frame.half_depth_mm, left / frame.half_width_mm)
     expected = fused(stacks, behind, left).scaled(factor)
     own_height = fused([stack.as_it_is() for stack in stacks], behind, left).height

@@ -1,8 +1,8 @@
-"""Where a vertebra lost height, as a picture: a map seen from below, its mean from front to back, and what was expected.
+"""Where a vertebra lost height, as a picture: a map seen from below, its mean from front to back, what was expected.
 
-Scales are fixed, so that pictures of different vertebrae can be compared: 0 to 50 % in Matplotlib's viridis (CC0), which is
-perceptually uniform, with lines at the limits of Genant's grades. A column's loss is no grade: grades follow the heights
-of edge, middle and whole.
+Scales are fixed, so that pictures of different vertebrae can be compared: 0 to 50 % in Matplotlib's viridis (CC0), a
+perceptually uniform map, with lines at the limits of Genant's grades. A column's loss is no grade: grades follow the
+heights of edge, middle and whole.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def _draw_curve(canvas: Canvas, loss: NDArray[np.float64], top: int) -> None:
             canvas.line((x, y), (x, y + 4), _GRAY, 1.0)
     known = np.isfinite(loss).any(1)
     columns = np.flatnonzero(known)
-    canvas.polyline([place(c, float(np.nanmean(loss[c]))) for c in columns], (54, 92, 141), 2.5)
+    canvas.polyline([place(float(c), float(np.nanmean(loss[c]))) for c in columns], (54, 92, 141), 2.5)
     canvas.text(left, top + 10, "loss (%), mean across, from front to back", 12, BLACK)
     for n, name in enumerate(("anterior", "middle", "posterior")):
         canvas.text(place((2 * n + 1) * (len(loss) - 1) / 6, 0.0)[0], bottom + 15, name, 11, BLACK, "middle")
@@ -172,7 +172,9 @@ def _draw_slices(canvas: Canvas, answer: Mapping[str, Any], top: int) -> None:
 def _enlarged(values: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
     """(R, C) -> size, linear; NaN where the nearest value is NaN."""
     at = np.stack(
-        np.meshgrid(*[(np.arange(n) + 0.5) * m / n - 0.5 for n, m in zip(size, values.shape, strict=True)], indexing="ij")
+        np.meshgrid(
+            *[(np.arange(n) + 0.5) * m / n - 0.5 for n, m in zip(size, values.shape, strict=True)], indexing="ij"
+        )
     )
     known = np.isfinite(values)
     share = map_coordinates(known.astype(float), at, order=1, mode="nearest")

@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import slicer
 from numpy.typing import NDArray
 
@@ -27,7 +26,11 @@ PICTURE, LOST, SURFACE = "Drawn", "LostHeight", "LostHeightSurface"
 CLASSES = {PICTURE: "vtkMRMLScalarVolumeNode", LOST: "vtkMRMLScalarVolumeNode", SURFACE: SURFACE_CLASS}
 """Class of the nodes of each role."""
 MAP, HEALTHY, ENDPLATE = "map", "healthy", "endplate"
-_NAMES = {MAP: "{level} loss of height", HEALTHY: "{level} pseudo-healthy", ENDPLATE: "{level} endplate, loss of height"}
+_NAMES = {
+    MAP: "{level} loss of height",
+    HEALTHY: "{level} pseudo-healthy",
+    ENDPLATE: "{level} endplate, loss of height",
+}
 
 
 class DrawnNodes(ABC):

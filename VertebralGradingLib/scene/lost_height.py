@@ -1,4 +1,4 @@
-"""Loss of height in the views: the upper endplate in colours with a legend, the map lying in the body, and the CT drawn."""
+"""Loss of height in the views: upper endplate in colours with a legend, the map in the body, the CT that was drawn."""
 
 from __future__ import annotations
 

@@ -33,8 +33,8 @@ class Weights:
         neighbours: of the coarse generator's sound neighbours.
         edge: of the squared difference of edges.
         height: of the relative error of either height.
-        cross: of the cross-entropy of both masks, which the released code does not have: without it the masks stay empty
-            for the first thousands of slices.
+        cross: of the cross-entropy of both masks, which the released code does not have: without it the masks stayed
+            empty for the first 1,600 slices.
         edge_on: see the module.
         closed_at: height at which slices are judged: the "predicted" one, as released, or the vertebra's own ("truth"),
             where what is drawn lies on what it is compared with, and the mask is judged in the whole gap.

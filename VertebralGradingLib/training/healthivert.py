@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from VertebralGradingLib.errors import MethodError
 from VertebralGradingLib.healthivert.attention import SliceClassifier, attention
@@ -175,9 +174,7 @@ def _drawn(model: Players, batch: dict[str, Tensor]) -> Drawn:
     return made
 
 
-def _closed(
-    drawn: Drawn, batch: dict[str, Tensor], config: HealthivertTraining
-) -> tuple[Tensor, Tensor, Tensor]:
+def _closed(drawn: Drawn, batch: dict[str, Tensor], config: HealthivertTraining) -> tuple[Tensor, Tensor, Tensor]:
     """Fine and coarse slice and the vertebra, as they are judged."""
     if config.weights.closed_at == "predicted":
         return closed_at_prediction(drawn, batch, config.network.gap)

@@ -104,7 +104,6 @@ def fit(
         OutputError: nothing can be written.
     """
     out, started = Path(out), time.perf_counter()
-    torch.set_flush_denormal(True)  # saturated networks are many times slower with them
     description = {**vars(config), **(description or {})}
     model.to(device, memory_format=task.memory_format)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(

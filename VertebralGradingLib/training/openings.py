@@ -42,7 +42,7 @@ class Openings:
         """Slices with their gap opened.
 
         ``open`` (B, 1, H, W) the slice in -1..1, its gap 0; ``mask`` the gap; ``neighbours`` sound ones, as opened;
-        ``ct`` and ``body`` the slice and the vertebra as they should be, so moved that the gap lies around the vertebra;
+        ``ct`` and ``body`` the slice and the vertebra as they should be, moved so that the gap lies around it;
         ``first``, ``last``, ``top`` (B,) rows of that vertebra and of the gap; ``place``, ``position`` (B,);
         ``broken`` (B,) whether a neighbour is.
 

@@ -81,6 +81,7 @@ def run(
             progress("training", step, steps, row)
 
     fill(filled)
+    torch.set_flush_denormal(True)  # with such small numbers saturated networks are many times slower on a CPU
     torch.manual_seed(config.seed)
     model, task = begin()
     made_of = json.loads((folder / "plan.json").read_text(encoding="utf-8"))

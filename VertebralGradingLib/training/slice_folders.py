@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,7 +68,7 @@ def _write_case(case: VerseCase, number: int, folder: Path, plan: SlicePlan) -> 
     ct, spine = case.load_ct(), build_spine(case.load_points())
     whole = case.body_mask is None
     labels = case.load_mask(body=not whole)
-    parts: list[dict[str, NDArray[np.generic]]] = []
+    parts: list[dict[str, NDArray[Any]]] = []
     for vertebra in spine.vertebrae:
         if case.grades.get(vertebra.level, 9) <= _SOUND_GRADE and bool(ct.contains(vertebra.center)):
             rng = np.random.default_rng([plan.seed, number, len(parts)])
@@ -86,13 +87,13 @@ def _slices(
     whole: bool,
     plan: SlicePlan,
     rng: np.random.Generator,
-) -> list[dict[str, NDArray[np.generic]]]:
+) -> list[dict[str, NDArray[Any]]]:
     """Some slices of one vertebra, those in the middle more often; none where its mask is missing."""
     shape = (plan.edge, plan.edge, _DEPTH_MM if plan.view == "sagittal" else plan.edge)
     block = straightened_block(ct, spine, vertebra, shape, mode="curved" if plan.frame == "straight" else "plane")
     numbers = sample(labels, block.grid.points(), order=0, fill=0)
-    image = block.image.round().clip(-1024, 3071).astype(np.int16)
-    kind = np.zeros(numbers.shape, dtype=np.uint8)
+    image: NDArray[Any] = block.image.round().clip(-1024, 3071).astype(np.int16)
+    kind: NDArray[Any] = np.zeros(numbers.shape, dtype=np.uint8)
     own = np.zeros(numbers.shape, dtype=bool)
     for level, grade in grades.items():
         body = numbers == _LABELS[level]
@@ -110,13 +111,14 @@ def _slices(
     middle, half = (usable.start + usable.stop - 1) / 2, max(len(usable) / CENTRAL / 2, 1.0)
     weights = np.array([1.0 - abs(n - middle) / (half + 1.0) for n in usable])
     chosen = rng.choice(np.array(usable), min(_PER_VERTEBRA, len(usable)), replace=False, p=weights / weights.sum())
-    out: list[dict[str, NDArray[np.generic]]] = []
+    out: list[dict[str, NDArray[Any]]] = []
     for n in map(int, chosen):
         body = own[:, :, n]
         if body.sum() < LEAST_PIXELS:
             continue
-        seen = {"image": image[:, :, n], "body": body.astype(np.uint8)}
-        numbers_ = {"place": np.float32(min(abs(n - middle) / half, 1.0)), "position": np.float32(vertebra.axis_position)}
-        out.append({**seen, "neighbours": kind[:, :, n], "healed": seen["image"], "healed_body": seen["body"],
-                    **{name: np.asarray(value) for name, value in numbers_.items()}})  # fmt: skip
+        seen: dict[str, NDArray[Any]] = {"image": image[:, :, n], "body": body.astype(np.uint8)}
+        seen |= {"neighbours": kind[:, :, n], "healed": seen["image"], "healed_body": seen["body"]}
+        seen["place"] = np.asarray(min(abs(n - middle) / half, 1.0), dtype=np.float32)
+        seen["position"] = np.asarray(vertebra.axis_position, dtype=np.float32)
+        out.append(seen)
     return out

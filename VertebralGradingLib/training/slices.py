@@ -1,4 +1,4 @@
-"""Slices through phantom vertebrae with their bodies, their neighbours, and what they looked like unbroken, in shards."""
+"""Slices through phantom vertebrae with their bodies, neighbours, and what they looked like unbroken, in shards."""
 
 from __future__ import annotations
 
@@ -101,9 +101,7 @@ def render_shard(plan: SlicePlan, number: int, pool: list[PoolSpine], device: st
     """
     shape, healed = (plan.edge, plan.edge, 1), plan.targets == "healed"
     grades = (0, 1, 2, 3) if healed else (0, 1)
-    options = DatasetOptions(
-        shape, _BATCH, balanced=False, healed=healed, view=plan.view, aside=CENTRAL, grades=grades
-    )
+    options = DatasetOptions(shape, _BATCH, balanced=False, healed=healed, view=plan.view, aside=CENTRAL, grades=grades)
     data = PhantomDataset(pool, _seed(plan, number), options, device)
     parts: list[dict[str, Tensor]] = []
     for batch in range(-(-plan.slices // _BATCH)):
