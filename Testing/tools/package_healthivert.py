@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,12 +51,14 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("Resources/models"))
     args = parser.parse_args()
-    files, config = {}, {"calibration": fitted(args.calibrate, {view: getattr(args, view) for view in VIEWS})}
+    files: dict[str, Any] = {}
+    config: dict[str, Any] = {"calibration": fitted(args.calibrate, {view: getattr(args, view) for view in VIEWS})}
     for view in VIEWS:
         folder = getattr(args, view)
         told = json.loads((folder / "state.json").read_text(encoding="utf-8"))["config"]
         files[f"{view}.safetensors"] = halves(read_arrays(folder / "generator.safetensors"))
         files[classifier_file(view)] = halves(read_arrays(folder / "classifier.safetensors"))
+        config["frame"] = told["slices"].get("frame", "plane")
         config[view] = {"network": told["network"], "classifier": told["classifier"]["width"]}
     about = json.loads(args.about.read_text(encoding="utf-8"))
     summary = "Draws what a vertebra may have looked like before it broke; the height that is missing grades it."

@@ -148,6 +148,38 @@ def test_volumes_lie_in_patient_space_and_make_room(study: Study) -> None:
     assert masks.thirds["anterior"] > masks.thirds["posterior"] + 0.2
 
 
+def test_networks_of_straightened_blocks_see_the_spine_straight_and_their_volumes_come_back(study: Study) -> None:
+    """Neighbours stand upright above one another; what was drawn lies where it does without straightening."""
+    chain = [item for item in study.vertebrae if item.measurement is not None]
+    assert study.ct is not None
+    flat = random_networks(0.7)
+    straight = Healthivert(flat.views, straight=True)
+    frame = BodyFrame.of(chain[2])
+    bent = frame.straightened(study.spine, chain[2].vertebra, 128)
+    offsets = frame.offsets("sagittal")
+    broken = [True] * 5
+    for one, upright in ((frame, False), (bent, True)):
+        stack = stack_of(study.ct, chain, 2, broken, "sagittal", offsets, 128, one)
+        assert stack.above is not None and stack.below is not None
+        middle = len(offsets) // 2
+        places_ = [np.argwhere(mask[middle]).mean(0) for mask in (stack.above, stack.own >= 0.5, stack.below)]
+        lean = abs((places_[2][1] - places_[0][1]) / (places_[2][0] - places_[0][0]))
+        assert lean < 0.05, upright
+        assert abs(places_[1][0] - 63.5) < 2.5 and abs(places_[1][1] - 63.5) < 2.5
+    with pytest.raises(MethodError, match="curve"):
+        straight.pseudo_healthy(study.ct, chain, 2, [False] * 5)
+    one = flat.volumes(study.ct, chain, 2, [False] * 5)[1]
+    found, other = straight.volumes(study.ct, chain, 2, [False] * 5, study.spine)
+    assert np.array_equal(one.affine, other.affine) and np.array_equal(one.original, other.original)
+    overlap = 2 * (one.body & other.body).sum() / (one.body.sum() + other.body.sum())
+    assert overlap > 0.97
+    near = one.body.any(0)
+    drawn_ = [volumes.healthy_body & near for volumes in (one, other)]
+    assert 2 * (drawn_[0] & drawn_[1]).sum() / (drawn_[0].sum() + drawn_[1].sum()) > 0.9
+    known = np.isfinite(found.healthy_mm)
+    assert np.abs(found.healthy_mm[known] - 28.0).max() < 0.05
+
+
 def test_places_belong_to_the_sheets(study: Study) -> None:
     sheets = study.vertebrae[2].measurement.sheets  # type: ignore[union-attr]
     behind, left, u, v = places_mm(sheets)

@@ -26,6 +26,7 @@ from VertebralGradingLib.models.registry import Model, find_model
 from VertebralGradingLib.models.threads import leave_a_core
 from VertebralGradingLib.models.weights import read_arrays
 from VertebralGradingLib.sheets import AHEAD_MM, LEFT_MM, Sheets
+from VertebralGradingLib.spine import Spine
 from VertebralGradingLib.study import MeasuredVertebra
 from VertebralGradingLib.volume import Volume
 
@@ -41,10 +42,12 @@ class Healthivert:
     Attributes:
         views: networks of each view; one is enough.
         calibration: of the heights that they draw.
+        straight: whether they were trained on blocks straightened along the spine, as published.
     """
 
     views: Mapping[View, ViewNetworks]
     calibration: Calibration = field(default_factory=Calibration)
+    straight: bool = False
 
     @classmethod
     def load(cls, model: Model | None = None) -> Healthivert:
@@ -62,12 +65,13 @@ class Healthivert:
                 files = (read_arrays(model.path(f"{view}.safetensors")), read_arrays(model.path(classifier_file(view))))
                 views[view] = _networks(about["network"], int(about["classifier"]), *files)
             calibration = Calibration.from_list(card.config["calibration"])
+            straight = card.config.get("frame", "plane") == "straight"
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise MethodError(
                 f"The model {model.name} does not fit this program.", "Import another version."
             ) from error
         leave_a_core()
-        return cls(views, calibration)
+        return cls(views, calibration, straight)
 
     @classmethod
     def of_runs(cls, folders: Mapping[View, Path]) -> Healthivert:
@@ -77,19 +81,21 @@ class Healthivert:
             InputError: a folder holds no finished run, or one of another view.
         """
         views: dict[View, ViewNetworks] = {}
+        frames: set[str] = set()
         for view, folder in folders.items():
             try:
                 state = json.loads((folder / "state.json").read_text(encoding="utf-8"))["config"]
                 files = (read_arrays(folder / "generator.safetensors"), read_arrays(folder / "classifier.safetensors"))
                 views[view] = _networks(state["network"], int(state["classifier"]["width"]), *files)
-                if state["slices"].get("view", view) != view:
-                    raise ValueError("another view")
+                frames.add(state["slices"].get("frame", "plane"))
+                if state["slices"].get("view", view) != view or len(frames) > 1:
+                    raise ValueError("another view, or slices of two kinds")
             except (OSError, KeyError, TypeError, ValueError, RuntimeError, MethodError) as error:
                 raise InputError(
                     f"The folder holds no trained {view} generators.",
                     "Give the folder that was given to train healthivert --out.",
                 ) from error
-        return cls(views)
+        return cls(views, straight="straight" in frames)
 
     @property
     def size(self) -> int:
@@ -102,6 +108,7 @@ class Healthivert:
         chain: Sequence[MeasuredVertebra],
         number: int,
         broken: Sequence[bool],
+        spine: Spine | None = None,
         step_mm: float | None = None,
     ) -> list[DrawnStack]:
         """Slices of every view through one vertebra, drawn.
@@ -111,36 +118,55 @@ class Healthivert:
             chain: measured vertebrae, cranial to caudal.
             number: which of them.
             broken: which of them are made pseudo-healthy before their neighbours are.
+            spine: theirs, for networks that want slices along its curve.
             step_mm: between slices; :data:`stacks.STEP_MM` by default.
 
         Raises:
             MaskError: no slice can be used.
         """
-        frame, out = BodyFrame.of(chain[number]), []
+        frame, out = self._frame(chain[number], spine), []
         for view, networks in self.views.items():
             offsets = frame.offsets(view) if step_mm is None else frame.offsets(view, step_mm)
-            stack = stack_of(ct, chain, number, broken, view, offsets, networks.generator.config.size)
+            stack = stack_of(ct, chain, number, broken, view, offsets, networks.generator.config.size, frame)
             out.append(networks.draw(stack))
         return out
 
+    def _frame(self, item: MeasuredVertebra, spine: Spine | None) -> BodyFrame:
+        frame = BodyFrame.of(item)
+        if not self.straight:
+            return frame
+        if spine is None:
+            raise MethodError("These networks want slices along the spine's curve.", "Give the spine.")
+        return frame.straightened(spine, item.vertebra, self.size)
+
     def pseudo_healthy(
-        self, ct: Volume, chain: Sequence[MeasuredVertebra], number: int, broken: Sequence[bool]
+        self,
+        ct: Volume,
+        chain: Sequence[MeasuredVertebra],
+        number: int,
+        broken: Sequence[bool],
+        spine: Spine | None = None,
     ) -> PseudoHealthy:
         """Heights of one vertebra and of its pseudo-healthy self; see :meth:`drawn`."""
         item = chain[number]
         assert item.measurement is not None  # the caller gives measured vertebrae
-        stacks = self.drawn(ct, chain, number, broken)
+        stacks = self.drawn(ct, chain, number, broken, spine)
         return compared(item.vertebra.level, item.measurement.sheets, stacks, self.calibration)
 
     def volumes(
-        self, ct: Volume, chain: Sequence[MeasuredVertebra], number: int, broken: Sequence[bool]
+        self,
+        ct: Volume,
+        chain: Sequence[MeasuredVertebra],
+        number: int,
+        broken: Sequence[bool],
+        spine: Spine | None = None,
     ) -> tuple[PseudoHealthy, PseudoHealthyVolumes]:
         """The same with slices of 1 mm, and the pseudo-healthy CT and body in patient space; see :meth:`drawn`."""
         item = chain[number]
         assert item.measurement is not None  # the caller gives measured vertebrae
-        stacks = self.drawn(ct, chain, number, broken, 1.0)
+        stacks = self.drawn(ct, chain, number, broken, spine, 1.0)
         found = compared(item.vertebra.level, item.measurement.sheets, stacks, self.calibration)
-        return found, closed_volumes(ct, item, stacks, self.size, self.calibration)
+        return found, closed_volumes(ct, item, stacks, self.size, self.calibration, self._frame(item, spine))
 
 
 def compared(

@@ -103,7 +103,7 @@ class HealthivertGrading:
         out = {}
         for item, chain, number, broken in _chains(study):
             try:
-                seen = system.pseudo_healthy(ct, chain, number, broken)
+                seen = system.pseudo_healthy(ct, chain, number, broken, study.spine)
                 out[item.vertebra.level] = _evidence(self.name, seen, {"reference": "network", "model": version})
             except MaskError:
                 continue
@@ -127,7 +127,7 @@ class HealthivertGrading:
         _place(study, level)
         system, version = loaded()
         chosen = next(one for one in _chains(study) if one[0].vertebra.level == level)
-        seen, volumes = system.volumes(ct, *chosen[1:])
+        seen, volumes = system.volumes(ct, *chosen[1:], study.spine)
         return {
             **_map(seen, chosen[0]),
             "reference": "network",

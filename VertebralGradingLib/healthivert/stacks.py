@@ -1,23 +1,25 @@
 """Parallel slices through one vertebra in its own frame, sagittal or coronal, as the generators see them.
 
-Slices are flat and stand in the measured body's own frame, not in a straightened spine: straightening a spine that a
-wedged vertebra has bent draws its front edge out again, so that part of the loss is gone before anything is drawn.
+Slices are flat and stand in the measured body's own frame: straightening a spine that a wedged vertebra has bent draws
+its front edge out again, so that part of the loss is gone before anything is drawn. For networks that were trained on
+straightened blocks, as published, slices can follow the spine's curve.
 Rows run caudally; columns run posteriorly and slices to the left (sagittal), or the other way round (coronal).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from VertebralGradingLib.errors import MaskError
 from VertebralGradingLib.healthivert.rhlv import View
-from VertebralGradingLib.reformation import Grid, rigid_grid, sample_where
+from VertebralGradingLib.reformation import Grid, curved_grid, rigid_grid, sample_where
 from VertebralGradingLib.sampling import sample
 from VertebralGradingLib.sheets import AHEAD_MM, LEFT_MM, Sheets
+from VertebralGradingLib.spine import Spine, Vertebra
 from VertebralGradingLib.study import MeasuredVertebra
 from VertebralGradingLib.volume import Volume
 
@@ -40,6 +42,7 @@ class BodyFrame:
         half_depth_mm: half of its depth, front to back.
         half_width_mm: half of its width.
         position: place on the axis of levels, None where the level is not known.
+        bent: the middle sagittal sheet along the spine's curve, None where slices are flat.
     """
 
     center: Floats
@@ -47,6 +50,7 @@ class BodyFrame:
     half_depth_mm: float
     half_width_mm: float
     position: float | None
+    bent: Grid | None = None
 
     @classmethod
     def of(cls, item: MeasuredVertebra) -> BodyFrame:
@@ -63,6 +67,12 @@ class BodyFrame:
         center = sheets.to_ras(float(ahead.mean()), float(left.mean()), float(height))
         half = (float(np.ptp(ahead)) + 1.0) / 2, (float(np.ptp(left)) + 1.0) / 2
         return cls(center, sheets.axes, *half, position)
+
+    def straightened(self, spine: Spine, vertebra: Vertebra, size: int) -> BodyFrame:
+        """The same, for slices whose rows are perpendicular to the spine's curve (sheet 2, section 2)."""
+        sheet = curved_grid(spine, vertebra, (size, size, 1), 1.0, follow="full")
+        moved = sheet.origin + (self.center - vertebra.center)
+        return replace(self, bent=Grid(sheet.shape, moved, sheet.column_step, sheet.depth_step))
 
     def half_across_mm(self, view: View) -> float:
         """Half of the body across a view's slices."""
@@ -85,8 +95,14 @@ class BodyFrame:
 
     def grid(self, view: View, offsets: Floats, size: int) -> Grid:
         """Samples of (size, size) slices of 1 mm, one behind the other along the third index."""
-        right, anterior, up = self.axes.T
         step = float(offsets[1] - offsets[0]) if len(offsets) > 1 else 1.0
+        if self.bent is not None:
+            back, left = self.bent.column_step, self.bent.depth_step
+            middle_row = self.bent.origin + (self.bent.shape[1] - 1) / 2 * back
+            along, beside = (back, left) if view == "sagittal" else (left, back)
+            origin = middle_row + offsets[0] * beside - (size - 1) / 2 * along
+            return Grid((size, size, len(offsets)), origin, along, step * beside)
+        right, anterior, up = self.axes.T
         across, axes = (-right, (right, anterior)) if view == "sagittal" else (-anterior, (anterior, right))
         middle = self.center + float(offsets.mean()) * across
         return rigid_grid(middle, np.column_stack([*axes, up]), (size, size, len(offsets)), (1.0, 1.0, step))
@@ -124,6 +140,7 @@ def stack_of(
     view: View,
     offsets: Floats,
     size: int,
+    frame: BodyFrame | None = None,
 ) -> Stack:
     """Slices through a measured vertebra.
 
@@ -135,17 +152,20 @@ def stack_of(
         view: of the slices.
         offsets: where they lie (:meth:`BodyFrame.offsets`).
         size: rows and columns.
+        frame: where slices stand; the body's own by default.
 
     Raises:
         MaskError: no slice shows the body.
     """
-    frame = BodyFrame.of(chain[number])
+    frame = frame or BodyFrame.of(chain[number])
     grid = frame.grid(view, offsets, size)
 
     def body(n: int) -> NDArray[np.float32]:
         measurement = chain[n].measurement
         assert measurement is not None  # the caller gives measured vertebrae
-        return np.ascontiguousarray(np.moveaxis(sample_where(measurement.body.as_volume(), grid), 2, 0))
+        block = measurement.body.as_volume()
+        share = sample_where(block, grid) if frame.bent is None else sample(block, grid.points(), fill=0.0)
+        return np.ascontiguousarray(np.moveaxis(share, 2, 0))
 
     own = body(number)
     if not (own >= INSIDE).any():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +14,7 @@ from VertebralGradingLib.healthivert.calibration import Calibration
 from VertebralGradingLib.healthivert.fusion import HALF_MM, DrawnStack, FusedBody, fused
 from VertebralGradingLib.healthivert.preparation import to_hu
 from VertebralGradingLib.healthivert.rhlv import RelativeHeightLoss, Variant, View, relative_height_loss
-from VertebralGradingLib.healthivert.stacks import BodyFrame
-from VertebralGradingLib.reformation import sample_where
+from VertebralGradingLib.healthivert.stacks import INSIDE, BodyFrame
 from VertebralGradingLib.sampling import sample
 from VertebralGradingLib.study import MeasuredVertebra
 from VertebralGradingLib.volume import Volume
@@ -54,7 +54,12 @@ class PseudoHealthyVolumes:
 
 
 def closed_volumes(
-    ct: Volume, item: MeasuredVertebra, stacks: Sequence[DrawnStack], size: int, calibration: Calibration
+    ct: Volume,
+    item: MeasuredVertebra,
+    stacks: Sequence[DrawnStack],
+    size: int,
+    calibration: Calibration,
+    frame: BodyFrame | None = None,
 ) -> PseudoHealthyVolumes:
     """Close the gap of a drawn vertebra at its expected height, and keep the grid.
 
@@ -68,16 +73,16 @@ def closed_volumes(
         stacks: its drawn slices.
         size: rows and columns.
         calibration: of the heights that were drawn.
+        frame: in which the slices stand; the body's own by default. What follows the spine's curve is brought back.
     """
     assert item.measurement is not None  # only measured vertebrae come here
-    frame = BodyFrame.of(item)
+    frame = frame or BodyFrame.of(item)
     half = int(np.ceil(frame.half_width_mm + MARGIN_MM))
     left = np.arange(-half, half + 1, dtype=np.float64)
     grid = frame.grid("sagittal", left, size)
-    affine = grid.affine
-    assert affine is not None  # frames are rigid
-    original = np.asarray(sample(ct, grid.points()), dtype=np.float32)
-    body = sample_where(item.measurement.body.as_volume(), grid) >= 0.5
+    points = grid.points()
+    original = np.asarray(sample(ct, points), dtype=np.float32)
+    body = sample(item.measurement.body.as_volume(), points, fill=0.0) >= INSIDE
     behind = np.arange(size, dtype=np.float64) - (size - 1) / 2
     factor = calibration.factor(behind / frame.half_depth_mm, left / frame.half_width_mm)
     expected = fused(stacks, behind, left).scaled(factor)
@@ -94,7 +99,18 @@ def closed_volumes(
     drawn = _drawn(stacks, (rows - middle) / factor, behind, left)
     healthy = np.where(inside & np.isfinite(drawn), to_hu(np.nan_to_num(drawn)), healthy).astype(np.float32)
     filled = (rows >= expected.top) & (rows <= expected.bottom)
-    return PseudoHealthyVolumes(affine, original, healthy, body, filled, expected)
+    flat = replace(frame, bent=None).grid("sagittal", left, size)
+    affine = flat.affine
+    assert affine is not None  # frames are rigid
+    if frame.bent is None:
+        return PseudoHealthyVolumes(affine, original, healthy, body, filled, expected)
+    index = np.moveaxis(grid.to_index(flat.points()), -1, 0)
+
+    def back(values: NDArray[Any], order: int = 1) -> NDArray[Any]:
+        return np.asarray(map_coordinates(values, index, order=order, mode="nearest"))
+
+    masks = (back(mask.astype(np.uint8), 0) > 0 for mask in (body, filled))
+    return PseudoHealthyVolumes(affine, np.asarray(sample(ct, flat.points())), back(healthy), *masks, expected)
 
 
 def _everywhere(values: Floats) -> Floats:
