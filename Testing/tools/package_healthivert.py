@@ -12,7 +12,7 @@ import torch
 from packing import halves, write_model
 
 from VertebralGradingLib.evaluation.height_loss import healthy_columns
-from VertebralGradingLib.healthivert.calibration import Calibration
+from VertebralGradingLib.healthivert.calibration import Calibration, design
 from VertebralGradingLib.healthivert.inference import MODEL, VIEWS, Healthivert, classifier_file
 from VertebralGradingLib.healthivert.rhlv import View
 from VertebralGradingLib.models.weights import read_arrays
@@ -23,18 +23,24 @@ _SEED = 8100
 """Of the spines that heights are calibrated on; neither training nor any evaluation uses it."""
 
 
-def fitted(spines: int, runs: dict[View, Path]) -> list[float]:
-    """The calibration of two runs on healthy vertebrae of synthetic spines."""
+def fitted(spines: int, runs: dict[View, Path]) -> dict[str, Any]:
+    """The calibration of two runs on unbroken vertebrae of synthetic spines, and the spread of their losses after it."""
     torch.set_num_threads(1)
     system = Healthivert.of_runs(runs)
     found = []
     for n in range(spines):
         subject = make_subject(plan("uniform", spines, _SEED)[n], _SEED + n)
         found += list(healthy_columns(subject, system))
-    u, v, log_ratio = (np.concatenate(part) for part in zip(*found, strict=True))
-    calibration = Calibration.fit(u, v, log_ratio)
-    print(f"calibrated on {len(found)} vertebrae: {[round(term, 4) for term in calibration.to_list()]}")
-    return calibration.to_list()
+    calibration = Calibration.fit(*(np.concatenate(part) for part in zip(*found, strict=True)))
+    losses = []
+    for u, v, log_ratio in found:
+        rest = 1.0 - np.exp(-(log_ratio - design(u, v) @ np.array(calibration.to_list())))
+        losses += [float(rest[(u >= low) & (u < low + 2 / 3)].mean()) for low in (-1.0, -1 / 3, 1 / 3)]
+    sd = float(np.nanstd(losses))
+    print(
+        f"calibrated on {len(found)} vertebrae: {[round(t, 4) for t in calibration.to_list()]}, sd of a third {sd:.4f}"
+    )
+    return {"calibration": calibration.to_list(), "sd_loss": sd}
 
 
 def main() -> None:
@@ -52,7 +58,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("Resources/models"))
     args = parser.parse_args()
     files: dict[str, Any] = {}
-    config: dict[str, Any] = {"calibration": fitted(args.calibrate, {view: getattr(args, view) for view in VIEWS})}
+    config: dict[str, Any] = fitted(args.calibrate, {view: getattr(args, view) for view in VIEWS})
     for view in VIEWS:
         folder = getattr(args, view)
         told = json.loads((folder / "state.json").read_text(encoding="utf-8"))["config"]

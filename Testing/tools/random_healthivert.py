@@ -41,7 +41,7 @@ def random_networks(height: float = 0.6) -> Healthivert:
 
 def write_random_healthivert(root: Path, height: float = 0.6) -> Path:
     """Write ROOT/healthivert; returns its folder."""
-    system, files, config = random_networks(height), {}, {"calibration": [0.0, 0.0, 0.0, 0.0]}
+    system, files, config = random_networks(height), {}, {"calibration": [0.0, 0.0, 0.0, 0.0], "sd_loss": 0.05}
     for view in VIEWS:
         networks = system.views[view]
         assert networks.classifier is not None

@@ -50,7 +50,7 @@ class Calibration:
             v: (N,) place across.
             log_ratio: (N,) log of drawn by true height.
         """
-        terms, *_ = np.linalg.lstsq(_design(u, v), log_ratio, rcond=None)
+        terms, *_ = np.linalg.lstsq(design(u, v), log_ratio, rcond=None)
         return cls(*(float(term) for term in terms))
 
     def to_list(self) -> list[float]:
@@ -60,9 +60,10 @@ class Calibration:
     def factor(self, u: Floats, v: Floats) -> Floats:
         """(Y, Z) by which drawn heights at places (Y,) and (Z,) are to be multiplied; as at the wall beyond it."""
         at = np.meshgrid(np.clip(u, -1.0, 1.0), np.clip(v, -1.0, 1.0), indexing="ij")
-        log = _design(*(one.ravel() for one in at)) @ np.array(self.to_list())
+        log = design(*(one.ravel() for one in at)) @ np.array(self.to_list())
         return np.asarray(np.exp(-log).reshape(at[0].shape))
 
 
-def _design(u: Floats, v: Floats) -> Floats:
+def design(u: Floats, v: Floats) -> Floats:
+    """(N, 4) what the terms are multiplied by at places (N,)."""
     return np.column_stack([np.ones_like(u), u, u**2, v**2])

@@ -42,11 +42,13 @@ class Healthivert:
     Attributes:
         views: networks of each view; one is enough.
         calibration: of the heights that they draw.
+        sd_loss: standard deviation of a third's loss, of vertebrae that lost nothing.
         straight: whether they were trained on blocks straightened along the spine, as published.
     """
 
     views: Mapping[View, ViewNetworks]
     calibration: Calibration = field(default_factory=Calibration)
+    sd_loss: float = 0.05
     straight: bool = False
 
     @classmethod
@@ -65,13 +67,15 @@ class Healthivert:
                 files = (read_arrays(model.path(f"{view}.safetensors")), read_arrays(model.path(classifier_file(view))))
                 views[view] = _networks(about["network"], int(about["classifier"]), *files)
             calibration = Calibration.from_list(card.config["calibration"])
-            straight = card.config.get("frame", "plane") == "straight"
+            sd_loss, straight = float(card.config["sd_loss"]), card.config.get("frame", "plane") == "straight"
+            if not 0.0 < sd_loss < 1.0:
+                raise ValueError("the spread of losses is none")
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise MethodError(
                 f"The model {model.name} does not fit this program.", "Import another version."
             ) from error
         leave_a_core()
-        return cls(views, calibration, straight)
+        return cls(views, calibration, sd_loss, straight)
 
     @classmethod
     def of_runs(cls, folders: Mapping[View, Path]) -> Healthivert:

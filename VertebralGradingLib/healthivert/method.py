@@ -25,8 +25,8 @@ MAP = "height_loss_map"
 """Kind of explanation."""
 _EDGE_SHARE = 6.0 / 5.0
 """A wedge that is lost at its edge loses five sixths of that in the third there (sheet 2, section 8)."""
-_SD_LOSS = {"neighbours": 0.05, "healthivert": 0.05}
-"""Of a loss. Against neighbours: the 8 sound vertebrae of the development mask verse004 differ from theirs by 0.04 in
+_SD_LOSS = 0.05
+"""Of a loss against neighbours: the 8 sound vertebrae of the development mask verse004 differ from theirs by 0.04 in
 the whole and 0.05 in a third (root mean square)."""
 _FRACTURED = 1
 """Grade of morphometry from which on a vertebra is no example for its neighbours, and is made healthy before them."""
@@ -53,7 +53,7 @@ class NeighbourGrading:
             except MaskError:
                 continue
             about = {"reference": "neighbours", "reference_levels": list(seen.sources)}
-            out[item.vertebra.level] = _evidence(self.name, seen, about)
+            out[item.vertebra.level] = _evidence(self.name, seen, about, _SD_LOSS)
         return out
 
     def explain(self, study: Study, level: str, kind: str = MAP, **options: Any) -> dict[str, Any]:
@@ -104,7 +104,8 @@ class HealthivertGrading:
         for item, chain, number, broken in _chains(study):
             try:
                 seen = system.pseudo_healthy(ct, chain, number, broken, study.spine)
-                out[item.vertebra.level] = _evidence(self.name, seen, {"reference": "network", "model": version})
+                about = {"reference": "network", "model": version}
+                out[item.vertebra.level] = _evidence(self.name, seen, about, system.sd_loss)
             except MaskError:
                 continue
         return out
@@ -173,7 +174,7 @@ def loaded() -> tuple[Healthivert, str]:
     return _LOADED[key], model.version
 
 
-def _evidence(method: str, seen: PseudoHealthy, about: dict[str, Any]) -> Evidence:
+def _evidence(method: str, seen: PseudoHealthy, about: dict[str, Any], sd: float) -> Evidence:
     """A grade of a loss.
 
     Raises:
@@ -183,7 +184,6 @@ def _evidence(method: str, seen: PseudoHealthy, about: dict[str, Any]) -> Eviden
     graded = graded_loss(loss)
     if not np.isfinite(graded):
         raise MaskError("Too little of the vertebra can be compared.", "Check its mask.")
-    sd = _SD_LOSS[method]
     score = float(score_of_loss(max(graded, 0.0)))
     low, high = (float(score_of_loss(max(graded + k * 1.645 * sd, 0.0))) for k in (-1, 1))
     quantities = {

@@ -109,8 +109,8 @@ def closed_volumes(
     def back(values: NDArray[Any], order: int = 1) -> NDArray[Any]:
         return np.asarray(map_coordinates(values, index, order=order, mode="nearest"))
 
-    masks = (back(mask.astype(np.uint8), 0) > 0 for mask in (body, filled))
-    return PseudoHealthyVolumes(affine, np.asarray(sample(ct, flat.points())), back(healthy), *masks, expected)
+    here, there = (back(mask.astype(np.uint8), 0) > 0 for mask in (body, filled))
+    return PseudoHealthyVolumes(affine, np.asarray(sample(ct, flat.points())), back(healthy), here, there, expected)
 
 
 def _everywhere(values: Floats) -> Floats:
