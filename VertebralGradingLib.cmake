@@ -37,6 +37,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/evaluation/counterfactuals.py
   VertebralGradingLib/evaluation/flat.py
   VertebralGradingLib/evaluation/height_loss.py
+  VertebralGradingLib/evaluation/height_tables.py
   VertebralGradingLib/evaluation/latent.py
   VertebralGradingLib/evaluation/latent_pictures.py
   VertebralGradingLib/evaluation/likeness.py
@@ -46,6 +47,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/genant.py
   VertebralGradingLib/healthivert/__init__.py
   VertebralGradingLib/healthivert/attention.py
+  VertebralGradingLib/healthivert/calibration.py
   VertebralGradingLib/healthivert/fusion.py
   VertebralGradingLib/healthivert/gap.py
   VertebralGradingLib/healthivert/inference.py
@@ -198,6 +200,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/training/runs.py
   VertebralGradingLib/training/segmentation.py
   VertebralGradingLib/training/shards.py
+  VertebralGradingLib/training/slice_folders.py
   VertebralGradingLib/training/slices.py
   VertebralGradingLib/volume.py
   )

@@ -32,13 +32,8 @@ if TYPE_CHECKING:
     from VertebralGradingLib.scene.results import StudyResults
 
 LOWEST = ["as named", "L6", "L5", "L4", "L3", "L2", "L1", "T13", *(f"T{number}" for number in range(12, 0, -1))]
-METHODS = [
-    "morphometry",
-    "morphometry, height loss against neighbours",
-    "morphometry, HealthiVert-GAN",
-    "morphometry, diffusion autoencoder",
-    "all",
-]
+_BESIDE = ("neighbours", "HealthiVert-GAN", "diffusion autoencoder")
+METHODS = ["morphometry", *(f"morphometry, {name}" for name in _BESIDE), "all"]
 """Levels of the most caudal point; the library is not imported for choices when Slicer starts."""
 
 

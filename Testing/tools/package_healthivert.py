@@ -24,7 +24,7 @@ _SEED = 8100
 
 
 def fitted(spines: int, runs: dict[View, Path]) -> dict[str, Any]:
-    """The calibration of two runs on unbroken vertebrae of synthetic spines, and the spread of their losses after it."""
+    """The calibration of two runs on unbroken vertebrae of synthetic spines, and the spread of their losses."""
     torch.set_num_threads(1)
     system = Healthivert.of_runs(runs)
     found = []

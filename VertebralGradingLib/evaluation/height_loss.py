@@ -16,7 +16,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from VertebralGradingLib.anatomy import axis_position
@@ -113,6 +112,8 @@ def evaluate_presets(
     with contextlib.ExitStack() as stack:
         done: Iterable[list[Row]] = map(one, numbers)
         if workers > 1:
+            import torch
+
             apart = multiprocessing.get_context("spawn")
             pool = stack.enter_context(ProcessPoolExecutor(workers, apart, torch.set_num_threads, (1,)))
             done = pool.map(one, numbers)

@@ -16,7 +16,7 @@ from VertebralGradingLib.scene.results import StudyResults
 
 METHODS = {
     "morphometry": ("morphometry",),
-    "morphometry, height loss against neighbours": ("morphometry", "neighbours"),
+    "morphometry, neighbours": ("morphometry", "neighbours"),
     "morphometry, HealthiVert-GAN": ("morphometry", "healthivert"),
     "morphometry, diffusion autoencoder": ("morphometry", "dae"),
     "all": ("morphometry", "neighbours", "healthivert", "dae"),
