@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from VertebralGradingLib.scene.results import StudyResults
 
 LOWEST = ["as named", "L6", "L5", "L4", "L3", "L2", "L1", "T13", *(f"T{number}" for number in range(12, 0, -1))]
-_BESIDE = ("neighbours", "HealthiVert-GAN", "diffusion autoencoder")
-METHODS = ["morphometry", *(f"morphometry, {name}" for name in _BESIDE), "all"]
-"""Levels of the most caudal point; the library is not imported for choices when Slicer starts."""
+_MORE = ("", ", neighbours", ", HealthiVert-GAN", ", diffusion autoencoder")
+METHODS = [*(f"morphometry{more}" for more in _MORE), "all"]
+"""Choices are written out here: the library is not imported when Slicer starts."""
 
 
 def ensureLibrary() -> None:
@@ -69,7 +69,7 @@ class VertebralGrading(ScriptedLoadableModule):
 
 
 def registerSampleData() -> None:
-    """Offer the synthetic spine in the Sample Data module; it is made on the spot and nothing is downloaded."""
+    """Offer the synthetic spine in the Sample Data module; nothing is downloaded."""
     import SampleData
 
     folder = Path(__file__).resolve().parent / "Resources" / "Icons"
