@@ -82,39 +82,38 @@ def grade_files(
     return report
 
 
-_PICTURES: dict[str, tuple[str, dict[str, Any]]] = {
-    "healthivert": ("height_loss_map", {}),
-    "neighbours": ("height_loss_map", {}),
-    "dae": ("counterfactual", {"grades": [0.0], "preset": "fine"}),
-}
-"""What methods draw of a fractured vertebra for the report."""
-
-
 def _drawn(study: Study, report: Report, methods: Sequence[str]) -> list[Drawn]:
-    """Every vertebra that some method calls fractured, as each method that was asked for draws it."""
+    """Every vertebra that some method calls fractured: where it lost height, and at grade 0, by methods asked for.
+
+    One map is enough: by the network, else by neighbours.
+    """
     out: list[Drawn] = []
-    wanted = [method for method in _PICTURES if method in methods]
-    if "healthivert" in wanted and "neighbours" in wanted:
-        wanted.remove("neighbours")  # one map is enough
     for finding in report.findings:
         if not any((item.grade or 0) >= 1 for item in finding.evidence):
             continue
-        for method in wanted:
-            if finding.evidence_of(method) is None:
-                continue
-            kind, options = _PICTURES[method]
-            try:
-                answer = explain(
-                    study.ct, study.spine, level=finding.level, kind=kind, method=method, study=study, **options
-                )
-            except VertebralGradingError as error:  # a picture less, and the report says so
-                report.provenance.setdefault("not_drawn", {})[finding.level] = error.message
-                continue
-            maps = kind == "height_loss_map"
-            out.append(
-                Drawn.of_height_loss(finding.level, answer) if maps else Drawn.of_pictures(finding.level, *told(answer))
-            )
+        said = {item.method for item in finding.evidence} & set(methods)
+        for method in ("healthivert", "neighbours"):
+            answer = _explained(study, report, finding.level, method, "height_loss_map") if method in said else None
+            if answer is not None:
+                out.append(Drawn.of_height_loss(finding.level, answer))
+                break
+        if "dae" in said:
+            wish = {"grades": [0.0], "preset": "fine"}
+            answer = _explained(study, report, finding.level, "dae", "counterfactual", **wish)
+            if answer is not None:
+                out.append(Drawn.of_pictures(finding.level, *told(answer)))
     return out
+
+
+def _explained(
+    study: Study, report: Report, level: str, method: str, kind: str, **options: Any
+) -> dict[str, Any] | None:
+    """An explanation, or None where it failed; then the report says so."""
+    try:
+        return explain(study.ct, study.spine, level=level, kind=kind, method=method, study=study, **options)
+    except VertebralGradingError as error:
+        report.provenance.setdefault("not_drawn", {})[f"{level} ({method})"] = error.message
+        return None
 
 
 def height_loss_files(
@@ -173,10 +172,10 @@ def height_loss_files(
 
 
 def _write_columns(seen: dict[str, Any], path: Path) -> None:
-    """Every column of the body: mm behind its front, mm to the left of its right side, heights, loss."""
+    """Every column of the body: mm behind the first and to the left of the rightmost one compared, heights, loss."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["behind_front_mm", "left_of_right_side_mm", "height_mm", "expected_mm", "loss"])
+        writer.writerow(["behind_mm", "left_mm", "height_mm", "expected_mm", "loss"])
         for row, column in np.argwhere(np.isfinite(seen["own_mm"]) & np.isfinite(seen["expected_mm"])):
             values = (seen[name][row, column] for name in ("own_mm", "expected_mm", "loss"))
             writer.writerow([int(row), int(column), *(f"{value:.3f}" for value in values)])

@@ -35,11 +35,13 @@ class GradingMethod(Protocol):
         name: its name in :data:`METHODS`.
         requires: what it needs beyond the core ("torch", "weights:..."), for `info`.
         needs_bodies: whether :meth:`explain` needs the bodies of the study measured.
+        quick: whether provisional findings wait for it.
     """
 
     name: str
     requires: tuple[str, ...]
     needs_bodies: bool
+    quick: bool
 
     def check(self, ct: Volume | None) -> None:
         """Tell what is missing before anything is measured.

@@ -41,7 +41,7 @@ class MorphometricGrading:
 
     name = "morphometry"
     requires: tuple[str, ...] = ()
-    needs_bodies = True
+    needs_bodies, quick = True, True
 
     def check(self, ct: Volume | None) -> None:
         """It needs nothing that may be missing."""

@@ -53,7 +53,8 @@ def grade(
         mask: vertebra labels, or None to find the bodies on the CT.
         methods: names out of :data:`methods.METHODS`; the first is the primary one.
         progress: see :data:`study.Progress`; a stopped run reports what was finished.
-        on_finding: called with a provisional finding after each vertebra; the reference it is graded by still grows.
+        on_finding: called with a provisional finding after each vertebra, by the methods that are quick; the reference
+            it is graded by still grows.
         on_study: called once with the measured study, for callers that want more than findings, such as body masks.
         bodies_by: how bodies are found that no mask shows: "auto", "network", "classical", or None for the default
             (:func:`finders.choose_finder`).
@@ -72,11 +73,12 @@ def grade(
     for grader in graders:
         grader.check(ct)
     finder = _finder(ct, spine, mask, bodies_by)
+    quick = [grader for grader in graders if grader.quick]
 
     def tell(partial: Study) -> None:
         if on_finding is not None:
             recent = replace(partial, vertebrae=partial.vertebrae[-_RECENT:])
-            on_finding(_findings(recent, graders)[-1])
+            on_finding(_findings(recent, quick)[-1])
 
     study = prepare(ct, spine, mask, progress, tell, finder)
     prepared = time.perf_counter()

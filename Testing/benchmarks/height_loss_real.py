@@ -16,6 +16,7 @@ import numpy as np
 from body_mask_table import DATA, REAL, RENDERED
 
 from VertebralGradingLib import pipeline
+from VertebralGradingLib.errors import VertebralGradingError
 from VertebralGradingLib.findings import Finding
 from VertebralGradingLib.image_io import read_labels, read_volume
 from VertebralGradingLib.points import read_points
@@ -80,12 +81,17 @@ def _told(finding: Finding) -> str:
 
 
 def _draw(folder: Path, name: str, study: Study, level: str) -> None:
-    answer: dict[str, Any] = pipeline.explain(
-        study.ct, study.spine, level=level, kind="height_loss_map", method="healthivert", study=study
-    )
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name.replace(' ', '-')}-{level}.png").write_bytes(height_loss_png(answer))
-    print(f"  {level}: {height_loss_sentence(answer)}")
+    for method in METHODS[1:]:
+        try:
+            answer: dict[str, Any] = pipeline.explain(
+                study.ct, study.spine, level=level, kind="height_loss_map", method=method, study=study
+            )
+        except VertebralGradingError as error:
+            print(f"  {level}, {method}: {error.message}")
+            continue
+        (folder / f"{name.replace(' ', '-')}-{level}-{method}.png").write_bytes(height_loss_png(answer))
+        print(f"  {level}: {height_loss_sentence(answer)}")
 
 
 def _cases(found: bool) -> list[tuple[str, Volume, Spine, VertebraLabels | None]]:

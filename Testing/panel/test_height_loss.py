@@ -69,6 +69,7 @@ def test_map_endplate_and_pseudo_healthy_ct(panel: PanelDriver, models: Path, tm
     text = wait_map(panel)
     assert text.startswith("HealthiVert-GAN: anterior") and text in ui.drawnLabel.text
     assert ui.healthyCheckBox.visible and ui.healthyCheckBox.enabled and not ui.patchLabel.pixmap.isNull()
+    qt_actions.settle()
     panel.shot("height-loss-random")
     surface = results.drawn_node("L1", ENDPLATE)
     data = surface.GetPolyData()
@@ -102,9 +103,34 @@ def test_map_endplate_and_pseudo_healthy_ct(panel: PanelDriver, models: Path, tm
     page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
     assert "Where height was lost" in page and page.count("L1 loss of height") == 1
     ui.explainComboBox.currentIndex = 0
-    qt_actions.wait_until(lambda: ui.profileLabel.visible and not ui.healthyCheckBox.visible, WAIT_S)
+    qt_actions.wait_until(lambda: not ui.healthyCheckBox.visible, WAIT_S)
     assert not results.drawn_node("L2", ENDPLATE).GetDisplayNode().GetVisibility()
     assert not list(Path(panel.slicer.app.temporaryPath).glob(f"{PREFIX}*"))
+
+
+def test_nothing_of_it_stays_when_the_study_or_the_module_is_left(panel: PanelDriver, models: Path) -> None:
+    write_random_healthivert(models, HEIGHT)
+    ui, results = panel.ui, panel.session.results
+    choose_map(panel)
+    wait_map(panel)
+    image, healthy = results.image_node, results.drawn_node("L1", HEALTHY).GetID()
+    shown = results.drawn_node("L1", ENDPLATE).GetDisplayNode()
+    qt_actions.click(ui.healthyCheckBox)
+    assert backgrounds(panel) == {healthy} and shown.GetVisibility()
+    panel.slicer.util.selectModule("Volumes")
+    assert backgrounds(panel) == {image.GetID()} and not shown.GetVisibility(), "other modules see the CT"
+    panel.slicer.util.selectModule("VertebralGrading")
+    qt_actions.wait_until(shown.GetVisibility, WAIT_S, "the map again")
+    qt_actions.click(ui.healthyCheckBox)
+    assert backgrounds(panel) == {healthy}
+    qt_actions.choose(ui.ctSelector, add_volume(CT, "another"))
+    assert panel.session.results is None
+    assert healthy not in backgrounds(panel) and not shown.GetVisibility() and not ui.healthyCheckBox.checked
+    qt_actions.choose(ui.ctSelector, image)
+    qt_actions.wait_until(shown.GetVisibility, WAIT_S, "the map of the study that came back")
+    qt_actions.click(ui.healthyCheckBox)
+    panel.grade()
+    assert backgrounds(panel) == {image.GetID()}
 
 
 def middle_of(node: Any) -> np.ndarray:
@@ -122,9 +148,12 @@ def test_without_a_model_neighbours_are_the_reference_and_the_panel_says_so(
     assert "HealthiVert-GAN cannot be used" in text and "Height loss against neighbours: anterior" in text
     assert panel.ui.healthyCheckBox.visible and not panel.ui.healthyCheckBox.enabled
     assert panel.session.results.drawn_node("L1", HEALTHY) is None
-    qt_actions.click(panel.ui.shiftUpButton)
-    assert panel.session.results.kept_height_loss("T12") is not None
+    qt_actions.click(panel.ui.shiftUpButton)  # what is expected belongs to the level: it is asked for again
+    assert panel.session.results.kept_height_loss("L1") is None
+    assert "T11 and L1" in wait_map(panel, "T12")
     qt_actions.click(panel.ui.undoButton)
+    text = wait_map(panel)
+    assert "T12 and L2" in text
     path = tmp_path / "study.mrb"
     assert panel.slicer.util.saveScene(str(path))
     panel.slicer.mrmlScene.Clear(0)

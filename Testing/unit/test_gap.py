@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from VertebralGradingLib.errors import MaskError
-from VertebralGradingLib.healthivert.gap import GAP, Gap, band_start, closed, opened, slices_of, syntheses
+from VertebralGradingLib.healthivert.gap import GAP, Gap, band_start, closed, opened, slices_of
 
 ROWS, COLUMNS = 128, 6
 
@@ -87,12 +87,3 @@ def test_slices_of_the_central_part() -> None:
     assert slices_of(label) == range(15, 55)
     with pytest.raises(MaskError):
         slices_of(np.zeros_like(label))
-
-
-def test_order_of_syntheses_follows_what_is_there() -> None:
-    present = ("T11", "T12", "T13", "L1", "L6")
-    assert syntheses("T13", present) == ["T12", "L1", "T13"]
-    assert syntheses("T11", present) == ["T12", "T11"]
-    assert syntheses("L6", present) == ["L1", "L6"]
-    with pytest.raises(MaskError, match="L3"):
-        syntheses("L3", present)

@@ -18,7 +18,7 @@ from VertebralGradingLib.healthivert.preparation import to_hu, to_network, witho
 from VertebralGradingLib.models.weights import read_arrays  # noqa: E402
 from VertebralGradingLib.phantom.folders import write_grades  # noqa: E402
 from VertebralGradingLib.training import healthivert  # noqa: E402
-from VertebralGradingLib.training.classifier import judged  # noqa: E402
+from VertebralGradingLib.training.classifier import ClassifierTask  # noqa: E402
 from VertebralGradingLib.training.openings import Openings  # noqa: E402
 from VertebralGradingLib.training.slice_folders import slices_from_folder  # noqa: E402
 from VertebralGradingLib.training.slices import BROKEN, SOUND, Slices, fill  # noqa: E402
@@ -94,21 +94,19 @@ def test_broken_vertebrae_are_learned_as_they_were(tmp_path: Path) -> None:
     assert (healed > 0.97 * own).all() and (healed.float() / own).mean() > 1.1
     assert torch.equal(content["body"][~changed], content["healed_body"][~changed])
     broken = int(torch.nonzero(changed)[0, 0])
-    batch = Openings(Slices(tmp_path), 128, 40, 0, False).batch(0, 1, lambda number: number == broken)
-    assert (batch["body"] > 0).sum() == (content["healed_body"][broken] > 0).sum()
-    near = batch["open"][0, 0, int(batch["top"][0]) - 8 : int(batch["top"][0])]
+    item = Openings(Slices(tmp_path), 128, 40, 0, False).item(broken, False)
+    assert item is not None and (item["body"] > 0).sum() == (content["healed_body"][broken] > 0).sum()
+    near = item["open"][0, int(item["top"]) - 8 : int(item["top"])]
     rows = np.flatnonzero(content["body"][broken].any(1))
     original = to_network(content["image"][broken].numpy())[rows[0] - 8 : rows[0]]
     assert np.array_equal(near.numpy(), original)  # the surroundings are those of the broken vertebra
 
 
-def test_classifier_learns_from_what_the_generators_see(run: Path) -> None:
-    from VertebralGradingLib.healthivert.attention import SliceClassifier
-
+def test_classifier_sees_what_the_generators_see(run: Path) -> None:
     batch = openings(run).batch(0, 6)
     assert set(batch["broken"].tolist()) <= {0, 1}
-    said = judged(SliceClassifier(4).eval(), openings(run), 2, 6)
-    assert said["slices"] == 12 and 0 <= said["right"] <= 1
+    seen = ClassifierTask(openings(run), TINY.classifier).batch(0)
+    assert torch.equal(seen["open"], openings(run).batch(0, TINY.classifier.batch)["open"])
 
 
 @pytest.fixture(scope="module")

@@ -102,8 +102,8 @@ def test_command_line_writes_map_and_columns(tmp_path: Path) -> None:
     assert told["thirds"]["anterior"] > told["thirds"]["posterior"] + 0.1 and told["reference_levels"] == ["T12", "L2"]
     with (tmp_path / "out" / "height_loss.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    front = [float(row["loss"]) for row in rows if int(row["behind_front_mm"]) < 8]
-    back = [float(row["loss"]) for row in rows if int(row["behind_front_mm"]) > 20]
+    front = [float(row["loss"]) for row in rows if int(row["behind_mm"]) < 8]
+    back = [float(row["loss"]) for row in rows if int(row["behind_mm"]) > 20]
     assert np.mean(front) > np.mean(back) + 0.1
     assert (tmp_path / "out" / "height_loss.png").stat().st_size > 5000
     assert not (tmp_path / "out" / "pseudo_healthy.nii.gz").exists()

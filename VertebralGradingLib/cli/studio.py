@@ -238,15 +238,17 @@ def evaluate_counterfactuals(
         from VertebralGradingLib.healthivert.method import loaded as healthivert
     except ModuleNotFoundError as error:
         raise MethodError("Evaluation needs torch and MONAI.", _NEEDS) from error
-    system, generators = loaded()[0], healthivert()[0].views["sagittal"]
-
-    def healed(case: counterfactuals.Case) -> NDArray[np.floating]:
-        return pseudo_healthy_patch(generators, case.image, case.mask, case.position)
-
+    system, others = loaded()[0], dict[str, Callable[[counterfactuals.Case], NDArray[np.floating]]]()
+    try:
+        generators = healthivert()[0].views["sagittal"]
+    except MethodError as error:
+        ERR.print(f"without HealthiVert-GAN: {escape(error.message)}")
+    else:
+        others["HealthiVert-GAN"] = lambda c: pseudo_healthy_patch(generators, c.image, c.mask, c.position)
     gallery, rows = counterfactuals.draw_gallery(system), list[counterfactuals.Row]()
     with _following("drawing") as progress:
         for done, cases in enumerate(counterfactuals.draw_cases(vertebrae, seed)):
-            rows += counterfactuals.judge(system, cases, gallery, preset, project, {"HealthiVert-GAN": healed})
+            rows += counterfactuals.judge(system, cases, gallery, preset, project, others)
             progress(done + 1, vertebrae)
     for line in counterfactuals.describe(rows):
         OUT.print(escape(line), soft_wrap=True)

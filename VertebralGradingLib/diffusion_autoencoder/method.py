@@ -30,7 +30,7 @@ class LatentGrading:
 
     name = "dae"
     requires: tuple[str, ...] = ("torch", "weights:diffusion-autoencoder")
-    needs_bodies = False
+    needs_bodies, quick = False, False
 
     def check(self, ct: Volume | None) -> None:
         """Tell what is missing before anything is measured.

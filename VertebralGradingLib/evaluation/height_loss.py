@@ -155,7 +155,16 @@ def _system(load: Callable[[], Healthivert]) -> Healthivert:
 
 
 def judge(subject: Subject, system: Healthivert) -> Iterator[Row]:
-    """Rows of one subject's vertebrae."""
+    """Rows of one subject's vertebrae.
+
+    Raises:
+        MethodError: the networks want straightened slices.
+    """
+    if system.straight:
+        raise MethodError(
+            "Phantoms are judged on flat slices, and these networks want straightened ones.",
+            "Write the phantoms as CTs, and grade those.",
+        )
     ready = prepare(subject.spine)
     levels = list(subject.truths)
     sheets = {level: body_sheets(subject.spine, level) for level in levels}
@@ -188,7 +197,7 @@ def judge(subject: Subject, system: Healthivert) -> Iterator[Row]:
         if drawn:
             found[NETWORK] = compared(level, sheets[level], drawn, system.calibration)
             if len(drawn) > 1:
-                found |= {one.view: compared(level, sheets[level], [one]) for one in drawn}
+                found |= {one.view: compared(level, sheets[level], [one], system.calibration) for one in drawn}
         yield Row(
             subject.plan.name,
             subject.plan.split,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from VertebralGradingLib.errors import MaskError
 from VertebralGradingLib.evaluation.flat import Image, around, psnr, ssim
 from VertebralGradingLib.healthivert.fusion import DrawnStack
 from VertebralGradingLib.healthivert.preparation import to_hu, to_network
@@ -42,12 +43,15 @@ def pseudo_healthy_patch(networks: ViewNetworks, patch: Image, mask: Bools, posi
         mask: (S, S) its body.
         position: on the axis of levels.
 
-    Raises:
-        MaskError: the gap does not fit.
+    Returns:
+        (S, S) HU; the patch itself where the gap does not fit.
     """
     one, zero = np.asarray(patch, dtype=np.float32)[None], np.zeros(1)
     stack = Stack("sagittal", zero, one, mask[None].astype(np.float32), None, None, zero, position)
-    drawn = networks.draw(stack)
+    try:
+        drawn = networks.draw(stack)
+    except MaskError:
+        return np.asarray(patch, dtype=np.float32)  # the vertebra leaves no room for the gap: nothing is drawn
     at = np.arange(len(patch)) - drawn.middle[0]
     return np.asarray(to_hu(_closed(drawn, 0, at)), dtype=np.float32)
 

@@ -70,9 +70,10 @@ class DrawnStack:
     def edges(self) -> tuple[Floats, Floats]:
         """(N, S) upper and lower edge of the drawn body in each column, in rows; NaN beside it.
 
-        They lie where it crosses one half, by linear interpolation, within the predicted height.
+        They lie where it crosses one half, by linear interpolation, within the predicted height and half a row beyond
+        it: the middles of the body and of the gap differ by so much where one has an odd number of rows.
         """
-        half = self.height[:, None] / 2
+        half = self.height[:, None] / 2 + 0.5
         middle = self.middle[:, None]
         top, bottom = crossings(self.body)
         if self.cut:

@@ -7,7 +7,6 @@ predicted. A slice is an array (rows, columns) with rows running caudally.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -161,20 +160,3 @@ def slices_of(label: NDArray[np.bool_], share: float = 0.8) -> range:
     first, last = int(found[0]), int(found[-1])
     cut = round((last - first + 1) * (1.0 - share) / 2.0)
     return range(first + cut, last + 1 - cut)
-
-
-def syntheses(target: str, present: Sequence[str]) -> list[str]:
-    """Which vertebrae are made pseudo-healthy, in order: the one above, the one below, then the target.
-
-    Args:
-        target: level.
-        present: levels that the mask shows, cranial to caudal, whatever their names (T13 and L6 included).
-
-    Raises:
-        MaskError: the target is not among them.
-    """
-    if target not in present:
-        raise MaskError(f"The mask does not show {target}.", f"Choose one of: {', '.join(present)}.")
-    place = list(present).index(target)
-    beside = [present[n] for n in (place - 1, place + 1) if 0 <= n < len(present)]
-    return [*beside, target]

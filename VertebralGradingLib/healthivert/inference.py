@@ -88,12 +88,13 @@ class Healthivert:
         frames: set[str] = set()
         for view, folder in folders.items():
             try:
-                state = json.loads((folder / "state.json").read_text(encoding="utf-8"))["config"]
+                told = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+                state = told["config"]
                 files = (read_arrays(folder / "generator.safetensors"), read_arrays(folder / "classifier.safetensors"))
                 views[view] = _networks(state["network"], int(state["classifier"]["width"]), *files)
                 frames.add(state["slices"].get("frame", "plane"))
-                if state["slices"].get("view", view) != view or len(frames) > 1:
-                    raise ValueError("another view, or slices of two kinds")
+                if state["slices"].get("view", view) != view or len(frames) > 1 or told["step"] < state["steps"]:
+                    raise ValueError("another view, slices of two kinds, or not finished")
             except (OSError, KeyError, TypeError, ValueError, RuntimeError, MethodError) as error:
                 raise InputError(
                     f"The folder holds no trained {view} generators.",

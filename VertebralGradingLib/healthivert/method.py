@@ -13,6 +13,7 @@ from VertebralGradingLib.genant import grade_of_score, score_of_loss
 from VertebralGradingLib.healthivert.neighbours import from_neighbours
 from VertebralGradingLib.healthivert.pseudo_healthy import PseudoHealthy
 from VertebralGradingLib.healthivert.rhlv import RelativeHeightLoss
+from VertebralGradingLib.height_rows import UNTRUSTED
 from VertebralGradingLib.morphometric import MorphometricGrading
 from VertebralGradingLib.sheets import AHEAD_MM, LEFT_MM
 from VertebralGradingLib.study import MeasuredVertebra, Study
@@ -39,15 +40,15 @@ class NeighbourGrading:
 
     name = "neighbours"
     requires: tuple[str, ...] = ()
-    needs_bodies = True
+    needs_bodies, quick = True, True
 
     def check(self, ct: Volume | None) -> None:
         """It needs nothing that may be missing."""
 
     def grade(self, study: Study) -> dict[str, Evidence]:
-        """Evidence for every measured vertebra that has a sound neighbour."""
+        """Evidence for every vertebra that was measured without doubt and has a sound neighbour."""
         broken, out = _broken(study), {}
-        for item in _measured(study):
+        for item in _whole(study):
             try:
                 seen = from_neighbours(study, item.vertebra.level, broken)
             except MaskError:
@@ -81,7 +82,7 @@ class HealthivertGrading:
 
     name = "healthivert"
     requires: tuple[str, ...] = ("torch", "weights:healthivert")
-    needs_bodies = True
+    needs_bodies, quick = True, False
 
     def check(self, ct: Volume | None) -> None:
         """Tell what is missing before anything is measured.
@@ -93,7 +94,7 @@ class HealthivertGrading:
         loaded()
 
     def grade(self, study: Study) -> dict[str, Evidence]:
-        """Evidence for every measured vertebra that the slices show.
+        """Evidence for every vertebra that was measured without doubt and that the slices show.
 
         Raises:
             MethodError: there is no CT, no model, or no PyTorch.
@@ -101,7 +102,10 @@ class HealthivertGrading:
         ct = _ct(study.ct)
         system, version = loaded()
         out = {}
+        whole = _whole(study)
         for item, chain, number, broken in _chains(study):
+            if item not in whole:
+                continue
             try:
                 seen = system.pseudo_healthy(ct, chain, number, broken, study.spine)
                 about = {"reference": "network", "model": version}
@@ -184,6 +188,8 @@ def _evidence(method: str, seen: PseudoHealthy, about: dict[str, Any], sd: float
     graded = graded_loss(loss)
     if not np.isfinite(graded):
         raise MaskError("Too little of the vertebra can be compared.", "Check its mask.")
+    if graded > max(loss.features[1], loss.whole):
+        sd *= _EDGE_SHARE  # of the edge
     score = float(score_of_loss(max(graded, 0.0)))
     low, high = (float(score_of_loss(max(graded + k * 1.645 * sd, 0.0))) for k in (-1, 1))
     quantities = {
@@ -239,6 +245,11 @@ def _place(study: Study, level: str) -> MeasuredVertebra:
 
 def _measured(study: Study) -> list[MeasuredVertebra]:
     return [item for item in study.vertebrae if item.measurement is not None]
+
+
+def _whole(study: Study) -> list[MeasuredVertebra]:
+    """Measured vertebrae that are not cut, not implanted, and whose edges were found."""
+    return [item for item in _measured(study) if not UNTRUSTED & set(item.flags)]
 
 
 def _chains(study: Study) -> list[tuple[MeasuredVertebra, Sequence[MeasuredVertebra], int, list[bool]]]:

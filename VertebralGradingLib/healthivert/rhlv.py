@@ -92,21 +92,6 @@ def relative_height_loss(
     return RelativeHeightLoss(losses[0], dict(zip(THIRDS[view], losses[1:], strict=True)), min(own), max(own))
 
 
-def loss_map(original: Bools, synthetic: Bools) -> Floats:
-    """(C, D) loss of every column of the pseudo-healthy footprint, from front to back and right to left; NaN outside.
-
-    Heights are measured as in ``rhlv_v2``. Negative where the vertebra is taller than its pseudo-healthy self.
-
-    Raises:
-        ValueError: masks of different shapes.
-    """
-    if original.shape != synthetic.shape:
-        raise ValueError("the masks must have one shape")
-    ours, theirs = spans(original), spans(synthetic)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(theirs > 0, (theirs - ours) / theirs, np.nan)
-
-
 def spans(mask: Bools) -> Floats:
     """(R, ...) -> (...) samples from the first to the last one of each column, so that holes do not count."""
     rows = len(mask)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, map_coordinates
 
 from VertebralGradingLib.healthivert.calibration import Calibration
-from VertebralGradingLib.healthivert.fusion import HALF_MM, DrawnStack, FusedBody, fused
+from VertebralGradingLib.healthivert.fusion import HALF_MM, DrawnStack, fused
 from VertebralGradingLib.healthivert.preparation import to_hu
 from VertebralGradingLib.healthivert.rhlv import RelativeHeightLoss, Variant, View, relative_height_loss
 from VertebralGradingLib.healthivert.stacks import INSIDE, BodyFrame
@@ -34,7 +34,6 @@ class PseudoHealthyVolumes:
         healthy: HU in the networks' window where something was drawn; the parts above and below are moved to make room.
         body: the body as it is.
         healthy_body: the pseudo-healthy one.
-        expected: it over the cross-section (C, D).
     """
 
     affine: Floats
@@ -42,7 +41,6 @@ class PseudoHealthyVolumes:
     healthy: NDArray[np.float32]
     body: NDArray[np.bool_]
     healthy_body: NDArray[np.bool_]
-    expected: FusedBody
 
     def relative_height_loss(self, variant: Variant = "as_coded", view: View = "sagittal") -> RelativeHeightLoss:
         """By the masks (:func:`rhlv.relative_height_loss`).
@@ -103,14 +101,14 @@ def closed_volumes(
     affine = flat.affine
     assert affine is not None  # frames are rigid
     if frame.bent is None:
-        return PseudoHealthyVolumes(affine, original, healthy, body, filled, expected)
+        return PseudoHealthyVolumes(affine, original, healthy, body, filled)
     index = np.moveaxis(grid.to_index(flat.points()), -1, 0)
 
     def back(values: NDArray[Any], order: int = 1) -> NDArray[Any]:
         return np.asarray(map_coordinates(values, index, order=order, mode="nearest"))
 
     here, there = (back(mask.astype(np.uint8), 0) > 0 for mask in (body, filled))
-    return PseudoHealthyVolumes(affine, np.asarray(sample(ct, flat.points())), back(healthy), here, there, expected)
+    return PseudoHealthyVolumes(affine, np.asarray(sample(ct, flat.points())), back(healthy), here, there)
 
 
 def _everywhere(values: Floats) -> Floats:
@@ -131,10 +129,13 @@ def _drawn(stacks: Sequence[DrawnStack], down_mm: Floats, behind_mm: Floats, lef
         known = (number * step >= -HALF_MM) & ((number - last) * step <= HALF_MM)
         number = np.clip(number, 0, last)
         column = along + (stack.fine.shape[2] - 1) / 2
-        height, middle = (np.interp(number, np.arange(last + 1), one) for one in (stack.height, stack.middle))
-        at = np.stack([np.broadcast_to(one, down_mm.shape) for one in (number, middle + down_mm, column)])
+        smooth, raw, middle = (
+            np.interp(number, np.arange(last + 1), one) for one in (stack.smooth_height, stack.height, stack.middle)
+        )
+        row = middle + down_mm * raw / smooth  # slices are stretched to the median height, as the body is
+        at = np.stack([np.broadcast_to(one, down_mm.shape) for one in (number, row, column)])
         values = map_coordinates(stack.fine, at, order=1, mode="nearest")
-        inside = known & (np.abs(down_mm) <= height / 2)
+        inside = known & (np.abs(down_mm) <= smooth / 2)
         total += np.where(inside, values, 0.0)
         count += inside
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)

@@ -54,6 +54,10 @@ class ExplainPart:
         self._counterfactual.close()
         self._heightLoss.close()
 
+    def leave(self) -> None:
+        """The user leaves the module, or the study goes: show nothing that belongs to it."""
+        self._heightLoss.hide()
+
     def opened(self) -> None:
         """Read the image of the study once."""
         self._volume = None

@@ -40,24 +40,27 @@ class HeightLossPart:
         )
         self._levels: tuple[str, ...] | None = None
         self._level = self._note = ""
+        self._surface: Any = None  # what is shown of a study that may be gone when it is to be hidden
+        self._image: Any = None
         self._isShown = self._isOver = False
         ui.healthyCheckBox.connect("toggled(bool)", self.onToggled)
         self.hide()
 
     def close(self) -> None:
         """Touch no widget any more."""
+        self.leave()
         self._isOver = True
         self.forget()
 
     def forget(self) -> None:
         """Let go of the study."""
-        self._leave()
+        self.leave()
         self._levels, self._level = None, ""
         self._explaining.close()
 
     def hide(self) -> None:
         """Show something else."""
-        self._leave()
+        self.leave()
         self._isShown, self._level = False, ""
         self._ui.healthyCheckBox.visible = False
 
@@ -71,7 +74,7 @@ class HeightLossPart:
         finding, results = self._session.finding, self._session.results
         if finding is None or results is None or finding.level == self._level:
             return
-        self._leave()
+        self.leave()
         self._level, self._note = finding.level, ""
         self._ui.patchLabel.clear()
         kept = results.kept_height_loss(finding.level)
@@ -83,12 +86,24 @@ class HeightLossPart:
     def onToggled(self, checked: bool) -> None:
         """Show the pseudo-healthy CT in the slice views, or the CT as it is."""
         results = self._session.results
-        if results is None or self._isOver:
+        healthy = results.drawn_node(self._level, HEALTHY) if checked and results is not None else None
+        if healthy is not None and results is not None:
+            self._image = results.image_node
+            _inSlices(healthy)
+        elif self._image is not None:
+            image, self._image = self._image, None
+            if image.GetScene() is not None:
+                _inSlices(image)
+
+    def leave(self) -> None:
+        """Show the CT as it is, and no coloured endplate."""
+        if self._isOver:
             return
-        healthy = results.drawn_node(self._level, HEALTHY) if checked else None
-        node = healthy or results.image_node
-        if node is not None and node.IsA("vtkMRMLScalarVolumeNode") and slicer.app.layoutManager() is not None:
-            slicer.util.setSliceViewerLayers(background=node)
+        surface, self._surface = self._surface, None
+        if surface is not None and surface.GetScene() is not None:
+            show_legend(surface, False)
+        self._ui.healthyCheckBox.checked = False
+        self._ui.healthyCheckBox.enabled = False
 
     def _ask(self, method: str) -> None:
         results = self._session.results
@@ -124,7 +139,7 @@ class HeightLossPart:
             return
         if wish.method == NETWORK and error.code == "method":
             self._note = _("HealthiVert-GAN cannot be used: {reason}").format(reason=error.message)
-            self._ask(NEIGHBOURS)  # which needs neither a CT nor a model, and the text says so
+            self._ask(NEIGHBOURS)  # which needs neither, and the text says so
             return
         self._say(str(error))
 
@@ -134,22 +149,17 @@ class HeightLossPart:
         results = self._session.results
         if results is None:
             return
-        surface = results.drawn_node(self._level, ENDPLATE)
-        if surface is not None:
-            show_legend(surface, True)
+        self._surface = results.drawn_node(self._level, ENDPLATE)
+        if self._surface is not None:
+            show_legend(self._surface, True)
         self._ui.healthyCheckBox.enabled = results.drawn_node(self._level, HEALTHY) is not None
-
-    def _leave(self) -> None:
-        """Hide the endplate of the vertebra that was shown, and show the CT as it is."""
-        if self._isOver:
-            return
-        results = self._session.results
-        surface = results.drawn_node(self._level, ENDPLATE) if results is not None and self._level else None
-        if surface is not None:
-            show_legend(surface, False)
-        self._ui.healthyCheckBox.checked = False
-        self._ui.healthyCheckBox.enabled = False
 
     def _say(self, text: str) -> None:
         if self._isShown:
             self._ui.drawnLabel.text = text
+
+
+def _inSlices(volume: Any) -> None:
+    """Show a volume in all slice views, where there are any."""
+    if volume.IsA("vtkMRMLScalarVolumeNode") and slicer.app.layoutManager() is not None:
+        slicer.util.setSliceViewerLayers(background=volume)

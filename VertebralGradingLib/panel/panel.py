@@ -78,6 +78,7 @@ class Panel:
         """The user leaves the module."""
         self._isEntered = False
         self.inputs.stopPlacing()
+        self.explain.leave()
         self.views.restore()
 
     def close(self) -> None:
@@ -93,6 +94,7 @@ class Panel:
 
     def closeStudy(self) -> None:
         """Show no study."""
+        self.explain.leave()
         self.session.close()
         self.vertebrae.clear()
         self.explain.closed()
@@ -155,6 +157,7 @@ class Panel:
 
     def onStart(self) -> None:
         """A run begins: rows will come."""
+        self.explain.leave()
         self.session.close()
         self.inputs.stopPlacing()
         self.vertebrae.clear(_("Provisional rows; the reference still grows."))
@@ -185,6 +188,7 @@ class Panel:
 
     def onResults(self, results: StudyResults) -> None:
         """A study has been graded or loaded."""
+        self.explain.leave()
         if self._isEntered:
             self.views.arrange(results)
         self.session.open(results)

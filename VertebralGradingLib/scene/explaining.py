@@ -102,10 +102,10 @@ class Explaining:
         self.close()
         node = results.image_node
         ct = voxels_from_node(node) if node is not None and node.IsA("vtkMRMLScalarVolumeNode") else None
-        if ct is None:
-            raise InputError("This study has no CT.", "Grade a CT to see its vertebrae drawn.")
         bodies = results.segmentation_node if self._with_bodies else None
-        labels = labels_from_node(bodies) if bodies is not None else None
+        labels = replace(labels_from_node(bodies), kind="body") if bodies is not None else None
+        if ct is None and labels is None:
+            raise InputError("This study has no CT.", "Grade a CT to see its vertebrae drawn.")
         self._inputs = Inputs(node, None, None, ct, _points(results), labels)
 
     def close(self) -> None:
@@ -261,7 +261,9 @@ class _Voxels:
             sweep(self._temporary)
             self._folder = request_folder(self._temporary)
             part = self._inputs
-            if part.ct is not None:
+            if part.labels is not None:
+                part = part.cropped()  # the whole spine is compared with, as in grading
+            elif part.ct is not None:
                 near = part.ct.around(self._center, MARGIN_MM)
                 part = replace(part, ct=as_ct(near.array, near.affine, keep=near.array))
             self.fields = inputs_message(Path(self._folder.name), part.ct, part.points, part.labels, part.lowest)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from VertebralGradingLib.errors import InputError
 from VertebralGradingLib.findings import Report
 from VertebralGradingLib.scene import chart, folder
-from VertebralGradingLib.scene.drawn import CLASSES, LEVEL, DrawnNodes
+from VertebralGradingLib.scene.drawn import CLASSES, LEVEL, LOST, SURFACE, DrawnNodes
 from VertebralGradingLib.scene.events import one_event
 from VertebralGradingLib.scene.inputs import rename_points
 from VertebralGradingLib.scene.patches import fill_patch
@@ -160,6 +160,8 @@ class StudyResults(DrawnNodes):
             level = names.get(before, before)
             node.SetAttribute(LEVEL, level)
             node.SetName(f"{level}{node.GetName().removeprefix(before)}")
+        for role in (LOST, SURFACE):
+            self._drop(role)  # what is expected there belongs to the level
         if self.centroids_node is not None:
             rename_points(self.centroids_node, names)
 

@@ -66,32 +66,6 @@ class ClassifierTask:
         return tile([[x.clamp(0, 255).to(torch.uint8).cpu().numpy() for x in row[:, 0]] for row in rows])
 
 
-def judged(model: SliceClassifier, openings: Openings, batches: int = 20, count: int = 32) -> dict[str, float]:
-    """How well slices are told: ``auc``, ``right`` and ``broken`` (shares), over some batches.
-
-    Args:
-        model: trained.
-        openings: slices it was not trained on.
-        batches: how many.
-        count: slices of each.
-    """
-    from VertebralGradingLib.evaluation.statistics import area_under_curve
-
-    scores, truth = list[Tensor](), list[Tensor]()
-    with torch.no_grad():
-        for step in range(batches):
-            batch = openings.batch(step, count)
-            scores.append(torch.softmax(model(batch["open"]), 1)[:, 1].cpu())
-            truth.append(batch["broken"].cpu())
-    found, true = torch.cat(scores).numpy(), torch.cat(truth).numpy() > 0
-    return {
-        "auc": area_under_curve(true, found),
-        "right": float(((found > 0.5) == true).mean()),
-        "broken": float(true.mean()),
-        "slices": float(len(true)),
-    }
-
-
 def classifier_folder(out: str | Path) -> Path:
     """Where a run's classifier is trained."""
     return Path(out) / "classifier"

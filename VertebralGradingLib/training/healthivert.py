@@ -253,9 +253,10 @@ def train_healthivert(
         else:
             slices_from_folder(data, folder, config.slices, filled)
 
-    started = time.perf_counter()
+    began: list[float] = []
 
     def begin() -> tuple[Players, HealthivertTask]:
+        began.append(time.perf_counter())
         size, gap = config.network.size, config.network.gap
         openings = Openings(Slices(folder, device), size, gap, config.seed, config.slices.view == "coronal")
         classifier = _classifier(config, openings, out, device, limit_seconds, progress)
@@ -263,7 +264,7 @@ def train_healthivert(
         return Players(config), HealthivertTask(openings, config, classifier)
 
     def left() -> float | None:
-        return None if limit_seconds is None else max(limit_seconds - (time.perf_counter() - started), 1.0)
+        return None if limit_seconds is None else max(limit_seconds - (time.perf_counter() - began[0]), 1.0)
 
     average = run(config, "slices", folder, filling, begin, out, device, left, progress)
     assert isinstance(average, Players)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +37,7 @@ class Openings:
     seed: int
     mirror: bool
 
-    def batch(self, step: int, count: int, wanted: Callable[[int], bool] | None = None) -> dict[str, Tensor]:
+    def batch(self, step: int, count: int) -> dict[str, Tensor]:
         """Slices with their gap opened.
 
         ``open`` (B, 1, H, W) the slice in -1..1, its gap 0; ``mask`` the gap; ``neighbours`` sound ones, as opened;
@@ -48,8 +47,7 @@ class Openings:
 
         Args:
             step: the batch depends on it alone.
-            count: of slices, less where few are left after ``wanted``.
-            wanted: of a number in the set, which ones; all by default.
+            count: of slices; fewer where many have no room for the gap.
 
         Raises:
             InputError: no slice has room for the gap.
@@ -57,9 +55,7 @@ class Openings:
         rng, out = np.random.default_rng([self.seed, step, 94]), list[dict[str, Tensor]]()
         for _ in range(_TRIES * count):
             number, mirror = int(rng.integers(len(self.slices))), bool(rng.random() < 0.5)
-            if wanted is not None and not wanted(number):
-                continue
-            item = self._item(number, mirror and self.mirror)
+            item = self.item(number, mirror and self.mirror)
             if item is not None:
                 out.append(item)
             if len(out) == count:
@@ -69,8 +65,8 @@ class Openings:
         device = self.slices.content["image"].device
         return {name: torch.stack([item[name] for item in out]).to(device) for name in out[0]}
 
-    def _item(self, number: int, mirror: bool) -> dict[str, Tensor] | None:
-        """One slice; None where the gap does not fit."""
+    def item(self, number: int, mirror: bool) -> dict[str, Tensor] | None:
+        """One slice, as in a batch; None where the gap does not fit."""
         stored = {name: value[0].cpu() for name, value in self.slices.get([number]).items()}
         part = {name: fitted(stored[name], self.size, fill) for name, fill in _OUTSIDE.items()}
         if mirror:

@@ -27,13 +27,15 @@ _DEPTH_MM = 64
 """Width of a block (sheet 2, section 2)."""
 _PER_VERTEBRA = 8
 _SOUND_GRADE = 1
+_LEFT_OUT = ("test", "val")
+"""The published protocol scores on val."""
 _LABELS = {level: label for label, level in VERSE.items()}
 
 
 def slices_from_folder(
     data: str | Path, folder: Path, plan: SlicePlan, progress: Callable[[int, int], None] | None = None
 ) -> None:
-    """Cut slices out of every graded case that has CT, mask and centroids and belongs to no test split.
+    """Cut slices out of every graded case that has CT, mask and centroids and belongs to train.
 
     Vertebrae of grade 0 and 1 are learned from, as they are; masks lose their arches. A shard for each case; those that
     are there already stay.
@@ -47,7 +49,7 @@ def slices_from_folder(
     Raises:
         InputError: no case can be used, or the folder holds something else.
     """
-    cases = [c for c in read_folder(data) if c.ct and c.mask and c.centroids and c.grades and c.split != "test"]
+    cases = [c for c in read_folder(data) if c.ct and c.mask and c.centroids and c.grades and c.split not in _LEFT_OUT]
     if not cases:
         raise InputError(
             "The data folder has no case with CT, mask, centroids and grades.", "Check the folder and its grades.csv."
