@@ -41,6 +41,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/evaluation/latent.py
   VertebralGradingLib/evaluation/latent_pictures.py
   VertebralGradingLib/evaluation/likeness.py
+  VertebralGradingLib/evaluation/scanned.py
   VertebralGradingLib/evaluation/statistics.py
   VertebralGradingLib/files.py
   VertebralGradingLib/findings.py
@@ -54,6 +55,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/healthivert/method.py
   VertebralGradingLib/healthivert/neighbours.py
   VertebralGradingLib/healthivert/network.py
+  VertebralGradingLib/healthivert/patient.py
   VertebralGradingLib/healthivert/preparation.py
   VertebralGradingLib/healthivert/pseudo_healthy.py
   VertebralGradingLib/healthivert/rhlv.py
@@ -220,6 +222,11 @@ set(VertebralGradingLib_RESOURCES
   Resources/models/diffusion-autoencoder/denoiser.safetensors
   Resources/models/diffusion-autoencoder/encoder.safetensors
   Resources/models/diffusion-autoencoder/latent.safetensors
+  Resources/models/healthivert/card.json
+  Resources/models/healthivert/coronal-classifier.safetensors
+  Resources/models/healthivert/coronal.safetensors
+  Resources/models/healthivert/sagittal-classifier.safetensors
+  Resources/models/healthivert/sagittal.safetensors
   Resources/norms/SOURCES.md
   Resources/norms/vertebral_heights.csv
   Resources/requirements/torch_installer.txt

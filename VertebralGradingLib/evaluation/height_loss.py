@@ -12,7 +12,7 @@ import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,33 +21,31 @@ from numpy.typing import NDArray
 from VertebralGradingLib.anatomy import axis_position
 from VertebralGradingLib.errors import InputError, MaskError, MethodError
 from VertebralGradingLib.evaluation.likeness import Likeness, likeness
+from VertebralGradingLib.evaluation.scanned import slices_of
 from VertebralGradingLib.healthivert.fusion import DrawnStack
 from VertebralGradingLib.healthivert.inference import Healthivert, compared, places_mm
 from VertebralGradingLib.healthivert.neighbours import Shape, interpolated
+from VertebralGradingLib.healthivert.patient import patient_scale
 from VertebralGradingLib.healthivert.pseudo_healthy import PseudoHealthy, column_heights
 from VertebralGradingLib.healthivert.rhlv import View
-from VertebralGradingLib.healthivert.stacks import BodyFrame, Stack
 from VertebralGradingLib.height_rows import HeightRow, grade_rows
-from VertebralGradingLib.phantom.field import Field, Prepared, prepare
+from VertebralGradingLib.phantom.field import Prepared, prepare
 from VertebralGradingLib.phantom.parameters import healed
-from VertebralGradingLib.phantom.patches import Pose, scan
 from VertebralGradingLib.phantom.plans import PRESETS, SubjectPlan, plan
 from VertebralGradingLib.phantom.subjects import Subject, make_subject
 from VertebralGradingLib.phantom.truth import body_sheets
-from VertebralGradingLib.reformation import Grid
 from VertebralGradingLib.sheets import Sheets
 
 Floats = NDArray[np.float64]
-TRUE, NEIGHBOURS, NETWORK = "true", "neighbours", "healthivert"
+TRUE, NEIGHBOURS, NETWORK, ALONE = "true", "neighbours", "healthivert", "alone"
 NAMES = {
     TRUE: "true heights",
     NEIGHBOURS: "neighbours' shape",
     NETWORK: "HealthiVert-GAN",
-    "sagittal": "HealthiVert-GAN, sagittal alone",
-    "coronal": "HealthiVert-GAN, coronal alone",
+    ALONE: "the same without the patient's scale",
+    "sagittal": "the same, sagittal slices alone",
+    "coronal": "the same, coronal slices alone",
 }
-_WINDOW = 9
-_BATCH = 8
 _EXACT_SD_MM = 0.1
 
 
@@ -177,27 +175,23 @@ def judge(subject: Subject, system: Healthivert) -> Iterator[Row]:
         ]
     )  # fmt: skip
     broken = [graded[level][0].grade >= 1 for level in levels]
+    drawn = [_drawn(subject, ready, levels, k, sheets[levels[k]], broken, system) for k in range(len(levels))]
+    alone = [
+        compared(one, sheets[one], d, system.calibration) if d else None for one, d in zip(levels, drawn, strict=True)
+    ]
     for k, level in enumerate(levels):
-        before = healed(subject.spine, (level,))
-        whole = body_sheets(before, level)
+        whole = body_sheets(healed(subject.spine, (level,)), level)
         own = column_heights(sheets[level])
         found = {TRUE: PseudoHealthy(level, own, np.where(np.isfinite(own), whole.top - whole.bottom, np.nan))}
         sound = [shapes[m] for m in _nearest(k, broken) if m is not None]
         if sound:
             found[NEIGHBOURS] = interpolated(shapes[k], sound)
-        drawn: list[DrawnStack] = []
-        try:
-            stacks = [
-                slices_of(subject, ready, levels, k, sheets[level], broken, view, networks.generator.config.size)
-                for view, networks in system.views.items()
-            ]
-            drawn = [system.views[stack.view].draw(stack) for stack in stacks]
-        except MaskError:
-            pass  # its features stay unknown, and are counted as such
-        if drawn:
-            found[NETWORK] = compared(level, sheets[level], drawn, system.calibration)
-            if len(drawn) > 1:
-                found |= {one.view: compared(level, sheets[level], [one], system.calibration) for one in drawn}
+        seen = alone[k]
+        if seen is not None:
+            found[NETWORK] = seen.lowered(patient_scale(k, [not one for one in broken], alone.__getitem__))
+            found[ALONE] = seen
+            if len(drawn[k]) > 1:
+                found |= {d.view: compared(level, sheets[level], [d], system.calibration) for d in drawn[k]}
         yield Row(
             subject.plan.name,
             subject.plan.split,
@@ -208,8 +202,28 @@ def judge(subject: Subject, system: Healthivert) -> Iterator[Row]:
             float(graded[level][0].score),
             {name: features(one) for name, one in found.items()},
             {name: _column_error(one, found[TRUE]) for name, one in found.items()},
-            _likeness(subject, ready, levels, k, sheets[level], drawn, found),
+            _likeness(subject, ready, levels, k, sheets[level], drawn[k], found),
         )
+
+
+def _drawn(
+    subject: Subject,
+    ready: Prepared,
+    levels: Sequence[str],
+    k: int,
+    sheets: Sheets,
+    broken: Sequence[bool],
+    system: Healthivert,
+) -> list[DrawnStack]:
+    """One vertebra's slices of every view, drawn; none where no slice can be used."""
+    out = []
+    for view, networks in system.views.items():
+        size = networks.generator.config.size
+        try:
+            out.append(networks.draw(slices_of(subject, ready, levels, k, sheets, broken, view, size)))
+        except MaskError:
+            return []  # its features stay unknown, and are counted as such
+    return out
 
 
 def healthy_columns(subject: Subject, system: Healthivert) -> Iterator[tuple[Floats, Floats, Floats]]:
@@ -220,14 +234,8 @@ def healthy_columns(subject: Subject, system: Healthivert) -> Iterator[tuple[Flo
         if level in subject.spine.fractured():
             continue
         sheets = body_sheets(subject.spine, level)
-        try:
-            drawn = [
-                networks.draw(
-                    slices_of(subject, ready, levels, k, sheets, broken, view, networks.generator.config.size)
-                )
-                for view, networks in system.views.items()
-            ]
-        except MaskError:
+        drawn = _drawn(subject, ready, levels, k, sheets, broken, system)
+        if not drawn:
             continue
         found = compared(level, sheets, drawn)
         _, _, u, v = places_mm(sheets)
@@ -251,83 +259,6 @@ def features(found: PseudoHealthy) -> tuple[float, ...]:
 def _column_error(found: PseudoHealthy, true: PseudoHealthy) -> float:
     known = np.isfinite(found.loss) & np.isfinite(true.loss)
     return float(np.abs(found.loss - true.loss)[known].mean()) if known.any() else float("nan")
-
-
-def slices_of(
-    subject: Subject,
-    ready: Prepared,
-    levels: Sequence[str],
-    k: int,
-    sheets: Sheets,
-    broken: Sequence[bool],
-    view: View,
-    size: int,
-    offsets: NDArray[np.float64] | None = None,
-    spine_ready: Prepared | None = None,
-) -> Stack:
-    """Slices of a synthetic vertebra, where its own frame puts them.
-
-    Args:
-        subject: whose.
-        ready: its spine in place.
-        levels: of the chain.
-        k: which of them.
-        sheets: its edges, in own coordinates.
-        broken: which of the chain are made pseudo-healthy first.
-        view: of the slices.
-        size: rows and columns.
-        offsets: where they lie; the usual places by default.
-        spine_ready: another state of the same spine to be scanned instead.
-    """
-    frame = frame_in_place(ready, levels[k], sheets)
-    offsets = frame.offsets(view) if offsets is None else offsets
-    grid = frame.grid(view, offsets, size)
-    hu, bodies, depth = _scanned(ready if spine_ready is None else spine_ready, subject, grid, levels[k])
-    names = {level: int(ready.labels[ready.spine.levels.index(level)]) for level in levels}
-
-    def healed_first(m: int) -> NDArray[np.bool_] | None:
-        return bodies == names[levels[m]] if 0 <= m < len(levels) and broken[m] else None
-
-    other = (bodies > 0) & (bodies != names[levels[k]])
-    own = np.where(other, 0.0, np.clip(0.5 + depth, 0.0, 1.0)).astype(np.float32)  # one sample is 1 mm
-    own[_far_from(bodies == names[levels[k]])] = 0.0
-    return Stack(
-        view, offsets, hu, own, healed_first(k - 1), healed_first(k + 1), frame.places(view, offsets), frame.position
-    )
-
-
-def frame_in_place(ready: Prepared, level: str, sheets: Sheets) -> BodyFrame:
-    """A body's measured frame in RAS mm."""
-    own = BodyFrame.of_sheets(sheets, axis_position(level))
-    place = ready.frames[ready.spine.levels.index(level)]
-    return replace(own, center=place[:3, :3] @ own.center + place[:3, 3], axes=place[:3, :3] @ own.axes)
-
-
-def _scanned(
-    ready: Prepared, subject: Subject, grid: Grid, level: str
-) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float32]]:
-    """(N, S, S) HU, labels of bodies, and depth in the nearest body (mm), each slice scanned for itself."""
-    rows, columns, count = grid.shape
-    middle = ready.spine.levels.index(level)
-    first = max(min(middle - _WINDOW // 2, len(ready.labels) - _WINDOW), 0)
-    hu, bodies, depth = list[NDArray[np.float32]](), list[NDArray[np.uint8]](), list[NDArray[np.float32]]()
-    for start in range(0, count, _BATCH):
-        part = range(start, min(start + _BATCH, count))
-        poses = [Pose(grid.box((0, 0, n), (rows, columns, n + 1)), (0, 0, 0, 0)) for n in part]
-        scanners = [replace(subject.scanner, seed=subject.scanner.seed + 31 * n) for n in part]
-        field_ = Field([ready] * len(part), windows=([first] * len(part), _WINDOW))
-        image, maps = scan(field_, poses, scanners)
-        hu.append(image[..., 0].numpy())
-        bodies.append(maps["body"][..., 0].numpy())
-        depth.append(maps["depth"][..., 0].float().numpy())
-    return np.concatenate(hu), np.concatenate(bodies), np.concatenate(depth)
-
-
-def _far_from(own: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(N, S, S) samples that do not touch a body in their slice."""
-    from scipy.ndimage import binary_dilation
-
-    return ~np.asarray(binary_dilation(own, np.ones((1, 3, 3), dtype=bool)))
 
 
 def _likeness(

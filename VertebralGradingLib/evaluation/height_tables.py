@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralGradingLib.evaluation.height_loss import NAMES, NEIGHBOURS, NETWORK, TRUE, Row
+from VertebralGradingLib.evaluation.height_loss import ALONE, NAMES, NEIGHBOURS, NETWORK, TRUE, Row
 from VertebralGradingLib.evaluation.latent import macro_f1
 from VertebralGradingLib.evaluation.statistics import by_subject, written
 from VertebralGradingLib.genant import grade_of_loss
@@ -110,7 +110,7 @@ def _grades(rows: Sequence[Row], seed: int, draws: int) -> list[str]:
         f"{'':62s} {'P':6s} {'R':6s} {'F1':22s} G1",
     ]
     splits = {row.split for row in rows}
-    for name in (NETWORK, "sagittal", NEIGHBOURS, TRUE):
+    for name in (NETWORK, ALONE, NEIGHBOURS, TRUE):
         if not any(name in row.features for row in rows):
             continue
         for count in (3, 6):

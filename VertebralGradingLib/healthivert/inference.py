@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -165,13 +165,18 @@ class Healthivert:
         number: int,
         broken: Sequence[bool],
         spine: Spine | None = None,
+        scale: float = 0.0,
     ) -> tuple[PseudoHealthy, PseudoHealthyVolumes]:
-        """The same with slices of 1 mm, and the pseudo-healthy CT and body in patient space; see :meth:`drawn`."""
+        """The same with slices of 1 mm, and the pseudo-healthy CT and body in patient space; see :meth:`drawn`.
+
+        ``scale`` is taken off log heights (:func:`patient.patient_scale`).
+        """
         item = chain[number]
         assert item.measurement is not None  # the caller gives measured vertebrae
         stacks = self.drawn(ct, chain, number, broken, spine, 1.0)
-        found = compared(item.vertebra.level, item.measurement.sheets, stacks, self.calibration)
-        return found, closed_volumes(ct, item, stacks, self.size, self.calibration, self._frame(item, spine))
+        calibration = replace(self.calibration, whole=self.calibration.whole + scale)
+        found = compared(item.vertebra.level, item.measurement.sheets, stacks, calibration)
+        return found, closed_volumes(ct, item, stacks, self.size, calibration, self._frame(item, spine))
 
 
 def compared(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from VertebralGradingLib.errors import CentroidError, MaskError, MethodError
 from VertebralGradingLib.findings import Evidence
 from VertebralGradingLib.genant import grade_of_score, score_of_loss
 from VertebralGradingLib.healthivert.neighbours import from_neighbours
+from VertebralGradingLib.healthivert.patient import patient_scale
 from VertebralGradingLib.healthivert.pseudo_healthy import PseudoHealthy
 from VertebralGradingLib.healthivert.rhlv import RelativeHeightLoss
 from VertebralGradingLib.height_rows import UNTRUSTED
@@ -101,17 +101,19 @@ class HealthivertGrading:
         """
         ct = _ct(study.ct)
         system, version = loaded()
+        patient = _Patient(study, ct, system)
         out = {}
-        whole = _whole(study)
-        for item, chain, number, broken in _chains(study):
-            if item not in whole:
+        for number, item in enumerate(patient.items):
+            seen = patient.seen(number) if patient.whole[number] else None
+            if seen is None:
                 continue
+            scale = patient.scale(number)
+            about = {"reference": "network", "model": version, "patient_scale": scale}
             try:
-                seen = system.pseudo_healthy(ct, chain, number, broken, study.spine)
-                about = {"reference": "network", "model": version}
-                out[item.vertebra.level] = _evidence(self.name, seen, about, system.sd_loss)
+                evidence = _evidence(self.name, seen.lowered(scale), about, system.sd_loss)
             except MaskError:
                 continue
+            out[item.vertebra.level] = evidence
         return out
 
     def explain(self, study: Study, level: str, kind: str = MAP, **options: Any) -> dict[str, Any]:
@@ -129,14 +131,17 @@ class HealthivertGrading:
         """
         _check_kind(kind, options)
         ct = _ct(study.ct)
-        _place(study, level)
+        item = _place(study, level)
         system, version = loaded()
-        chosen = next(one for one in _chains(study) if one[0].vertebra.level == level)
-        seen, volumes = system.volumes(ct, *chosen[1:], study.spine)
+        patient = _Patient(study, ct, system)
+        number = patient.items.index(item)
+        scale = patient.scale(number)
+        seen, volumes = system.volumes(ct, patient.items, number, patient.broken, study.spine, scale)
         return {
-            **_map(seen, chosen[0]),
+            **_map(seen, item),
             "reference": "network",
             "model": version,
+            "patient_scale": scale,
             "as_coded": volumes.relative_height_loss("as_coded").thirds,
             "affine": volumes.affine,
             "original": np.rint(volumes.original).astype(np.int16),
@@ -252,11 +257,31 @@ def _whole(study: Study) -> list[MeasuredVertebra]:
     return [item for item in _measured(study) if not UNTRUSTED & set(item.flags)]
 
 
-def _chains(study: Study) -> list[tuple[MeasuredVertebra, Sequence[MeasuredVertebra], int, list[bool]]]:
-    """Every measured vertebra, all of them, its number, and which are broken."""
-    items, levels = _measured(study), _broken(study)
-    broken = [item.vertebra.level in levels for item in items]
-    return [(item, items, number, broken) for number, item in enumerate(items)]
+class _Patient:
+    """The measured vertebrae of one study beside what is drawn of them, each once and when it is asked for."""
+
+    def __init__(self, study: Study, ct: Volume, system: Healthivert) -> None:
+        levels, whole = _broken(study), _whole(study)
+        self.items = _measured(study)
+        self.broken = [item.vertebra.level in levels for item in self.items]
+        self.whole = [item in whole for item in self.items]
+        self._study, self._ct, self._system = study, ct, system
+        self._seen: dict[int, PseudoHealthy | None] = {}
+
+    def seen(self, number: int) -> PseudoHealthy | None:
+        """One of them, None where the slices do not show it."""
+        if number not in self._seen:
+            try:
+                found = self._system.pseudo_healthy(self._ct, self.items, number, self.broken, self._study.spine)
+                self._seen[number] = found
+            except MaskError:
+                self._seen[number] = None
+        return self._seen[number]
+
+    def scale(self, number: int) -> float:
+        """See :func:`patient.patient_scale`; sound are those that morphometry does not call fractured."""
+        sound = [whole and not broken for whole, broken in zip(self.whole, self.broken, strict=True)]
+        return patient_scale(number, sound, self.seen)
 
 
 def _broken(study: Study) -> set[str]:

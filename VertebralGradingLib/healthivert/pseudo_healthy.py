@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,15 @@ class PseudoHealthy:
     def loss(self) -> Floats:
         """(columns, depth) share of the expected height that is missing; negative where there is more; NaN outside."""
         return (self.healthy_mm - self.own_mm) / self.healthy_mm
+
+    @property
+    def log_excess(self) -> float:
+        """Log of expected by own height, on the whole."""
+        return float(-np.log(max(1.0 - self.relative_height_loss().whole, 1e-6)))
+
+    def lowered(self, log: float) -> PseudoHealthy:
+        """The same with expected heights divided by the exponential of ``log``."""
+        return replace(self, healthy_mm=self.healthy_mm * np.exp(-log))
 
     def relative_height_loss(self, view: View = "sagittal") -> RelativeHeightLoss:
         """Loss by thirds, in the middle of the body (the central 40 % across the view), as ``rhlv_v2``.
