@@ -16,7 +16,7 @@ from .packing import write_model
 CONFIG = GeneratorConfig(size=128, gap=40, width=4, attention=False, level=True)
 _CLASSIFIER = 4
 _ABOUT = {
-    "version": "0.0.1",
+    "version": "99.0.0",  # newer than the one that comes along
     "min_program_version": "0.0.1",
     "trained_on": "Nothing: random weights.",
     "license_text": "Apache License 2.0.",
