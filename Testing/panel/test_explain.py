@@ -209,7 +209,7 @@ def test_other_methods_are_chosen_told_and_reported(panel: PanelDriver, models: 
     qt_actions.click_cell(panel.ui.vertebraTable, LEVELS.index("L1"), 0)
     finding = panel.session.finding
     assert finding.primary_method == "morphometry"
-    assert {item.method for item in finding.evidence} == {"morphometry", "healthivert", "dae"}
+    assert {item.method for item in finding.evidence} == {"morphometry", "neighbours", "healthivert", "dae"}
     qt_actions.wait_until(lambda: "Diffusion autoencoder: grade" in panel.ui.sentenceLabel.text, WAIT_S)
     choose_drawn(panel)
     wait_kept(panel)

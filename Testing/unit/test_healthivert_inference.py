@@ -120,9 +120,7 @@ def test_expected_heights_are_those_that_were_drawn(study: Study) -> None:
     found = random_networks(0.6).pseudo_healthy(study.ct, chain, 2, [False] * 5)
     known = np.isfinite(found.own_mm) & np.isfinite(found.healthy_mm)
     assert known.sum() > 0.7 * np.isfinite(found.own_mm).sum()
-    assert (
-        np.abs(found.healthy_mm[known] - 25.0).max() < 0.05
-    )  # 60 % of the gap, half a row on either side
+    assert np.abs(found.healthy_mm[known] - 25.0).max() < 0.05  # 60 % of the gap, half a row on either side
     loss = found.relative_height_loss().thirds
     true = 1.0 - USUAL[2] / 25.0 * np.array([0.6 + 0.4 / 6, 0.8, 1.0 - 0.4 / 6])
     assert [loss[name] for name in ("anterior", "middle", "posterior")] == pytest.approx(true.tolist(), abs=0.03)
