@@ -172,7 +172,8 @@ def test_faults_leave_a_usable_panel(panel: PanelDriver, models: Path, fault: st
     pid = panel.pid
     os.kill(pid, signal.SIGSTOP)
     choose_map(panel)
-    qt_actions.settle()
+    explaining = panel.widget.panel.explain._heightLoss._explaining
+    qt_actions.wait_until(lambda: explaining._now is not None, WAIT_S, "the request")
     if fault == "worker killed":
         os.kill(pid, signal.SIGKILL)
         qt_actions.wait_until(lambda: "worker" in panel.ui.drawnLabel.text, WAIT_S, "the error")
