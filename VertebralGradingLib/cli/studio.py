@@ -238,7 +238,8 @@ def evaluate_counterfactuals(
         from VertebralGradingLib.healthivert.method import loaded as healthivert
     except ModuleNotFoundError as error:
         raise MethodError("Evaluation needs torch and MONAI.", _NEEDS) from error
-    system, others = loaded()[0], dict[str, Callable[[counterfactuals.Case], NDArray[np.floating]]]()
+    system = loaded()[0]
+    others: dict[str, Callable[[counterfactuals.Case], NDArray[np.floating]]] = {}
     try:
         generators = healthivert()[0].views["sagittal"]
     except MethodError as error:
