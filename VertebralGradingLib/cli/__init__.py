@@ -167,8 +167,8 @@ def height_loss(
     from VertebralGradingLib.files import height_loss_files
 
     seen = height_loss_files(ct, centroids, level, out, mask, method, lowest, numbering, bodies)
-    thirds = ", ".join(f"{name} {100 * value:.0f} %" for name, value in seen["thirds"].items() if value is not None)
-    OUT.print(f"{level}: {thirds}; whole {100 * seen['whole']:.0f} %")
+    thirds = ", ".join(f"{name} {round(100 * value)} %" for name, value in seen["thirds"].items() if value is not None)
+    OUT.print(f"{level}: {thirds}; whole {round(100 * seen['whole'])} %")
     OUT.print(f"Map, numbers and volumes are in {escape(str(out))}")
 
 

@@ -79,11 +79,11 @@ def height_loss_sentence(answer: Mapping[str, Any]) -> str:
 
     def listed(values: Mapping[str, Any]) -> str:
         known = {name: value for name, value in values.items() if value is not None and np.isfinite(value)}
-        return ", ".join(f"{name} {100 * value:.0f} %" for name, value in known.items())
+        return ", ".join(f"{name} {round(100 * value)} %" for name, value in known.items())
 
     network = answer.get("reference") == "network"
     name = METHOD_NAMES["healthivert" if network else "neighbours"]
-    text = f"{name}: {listed(answer['thirds'])}; {listed(answer['sides'])}; whole {100 * answer['whole']:.0f} %."
+    text = f"{name}: {listed(answer['thirds'])}; {listed(answer['sides'])}; whole {round(100 * answer['whole'])} %."
     if network:
         return (
             f"{text} By the published rules: {listed(answer['as_coded'])}. What is expected was drawn by a network and "
