@@ -53,6 +53,10 @@ def test_tiny_configuration_trains_end_to_end(run: Path) -> None:
     assert (run / "generator.safetensors").stat().st_size < 2.5 * sum(value.size for value in weights.values()) + 20_000
 
 
+def test_training_leaves_small_numbers_as_they_were(run: Path) -> None:
+    assert np.finfo(np.float64).tiny / 2 > 0.0 and float(torch.tensor(1e-40) * 0.5) > 0.0
+
+
 def test_larger_boxes_are_padded_with_air(run: Path) -> None:
     wide = replace(TINY, network=replace(TINY.network, size=256))
     batch = task(run, wide).batch(0)

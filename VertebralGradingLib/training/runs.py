@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -81,8 +82,32 @@ def run(
             progress("training", step, steps, row)
 
     fill(filled)
-    torch.set_flush_denormal(True)  # with such small numbers saturated networks are many times slower on a CPU
     torch.manual_seed(config.seed)
+    with _without_denormals():
+        return _trained(config, samples, folder, begin, out, device, limit_seconds, trained)
+
+
+@contextlib.contextmanager
+def _without_denormals() -> Iterator[None]:
+    """Take numbers too small for their type for zero: with them, saturated networks are many times slower on a CPU."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)  # it is a state of the processor, and others compute here too
+
+
+def _trained(
+    config: RunConfig,
+    samples: str,
+    folder: Path,
+    begin: Callable[[], tuple[nn.Module, Task]],
+    out: str | Path,
+    device: str,
+    limit_seconds: float | Callable[[], float | None] | None,
+    trained: Callable[[int, int, dict[str, float]], None],
+) -> nn.Module:
+    """The loop, once samples are there."""
     model, task = begin()
     made_of = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
     described = {**config.to_dict(), samples: made_of}
