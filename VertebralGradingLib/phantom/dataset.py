@@ -12,7 +12,7 @@ from torch import Tensor
 
 from VertebralGradingLib.anatomy import axis_position
 from VertebralGradingLib.errors import InputError
-from VertebralGradingLib.genant import grade_of_loss
+from VertebralGradingLib.genant import GRADE_BOUNDS, grade_of_loss
 from VertebralGradingLib.phantom.columns import index
 from VertebralGradingLib.phantom.field import Field, Prepared, prepare
 from VertebralGradingLib.phantom.imaging import Scanner, draw_scanner
@@ -42,6 +42,7 @@ class DatasetOptions:
         view: "sagittal", or "coronal" for patches whose columns run to the left.
         aside: how far patches may lie beside the body's middle, by half of the body; 0 for wherever was clicked.
         grades: of vertebrae that are drawn.
+        beside_broken: whether only neighbours of a vertebra of grade 2 or more are drawn, where there are any.
     """
 
     shape: tuple[int, int, int] = (PATCH_SIZE, PATCH_SIZE, 1)
@@ -55,6 +56,7 @@ class DatasetOptions:
     view: str = "sagittal"
     aside: float = 0.0
     grades: tuple[int, ...] = (0, 1, 2, 3)
+    beside_broken: bool = False
 
 
 class PhantomDataset:
@@ -86,7 +88,11 @@ class PhantomDataset:
         items = [(n, level) for n, one in enumerate(self.pool) for level in one.levels]
         grades = np.array([grade_of_loss(max(self.pool[n].graded_loss(level), 0.0)) for n, level in items])
         self.items = items
-        self.by_grade = [np.flatnonzero(grades == grade) for grade in range(4)]
+        wanted = np.ones(len(items), dtype=bool)
+        if self.options.beside_broken:
+            wanted = np.array([self._beside_broken(n, level) for n, level in items])
+            wanted |= not wanted.any()
+        self.by_grade = [np.flatnonzero((grades == grade) & wanted) for grade in range(4)]
         self._prepared: dict[int, Prepared] = {}
         self._middles: dict[tuple[int, str], NDArray[np.float64]] = {}
 
@@ -149,6 +155,13 @@ class PhantomDataset:
             labels = seen["label"][broken].reshape(-1, *[1] * (bodies.dim() - 1))
             mask[broken] = (bodies == labels).to(mask.dtype)
         return image, mask
+
+    def _beside_broken(self, n: int, level: str) -> bool:
+        """Whether the vertebra above or below is of grade 2 or more."""
+        one = self.pool[n]
+        place = one.levels.index(level)
+        around = one.levels[max(place - 1, 0) : place] + one.levels[place + 1 : place + 2]
+        return any(one.graded_loss(other) >= GRADE_BOUNDS[1] for other in around)
 
     def _middle(self, n: int, level: str) -> NDArray[np.float64]:
         if (n, level) not in self._middles:

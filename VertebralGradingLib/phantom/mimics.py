@@ -89,6 +89,17 @@ def _screws(rng: np.random.Generator, v: Values) -> Values:
     return {"screw": 1.0, "screw_hu": Drawer(rng).uniform(2200.0, 3071.0)}
 
 
+def _bridged(rng: np.random.Generator, v: Values) -> Values:
+    """Lips of neighbouring rims that have met across one disc."""
+    draw = Drawer(rng)
+    return {
+        "bridge": draw.uniform(1.5, 6.0),
+        "bridge_at": draw.uniform(-0.8, 0.8),
+        "lip_inf": draw.uniform(2.0, 7.0),
+        "lip_sup": draw.uniform(0.0, 7.0),
+    }
+
+
 def _wedged(rng: np.random.Generator, v: Values) -> Values:
     """Physiological wedging: the body grew lower in front."""
     lower = Drawer(rng).uniform(0.04, 0.14) * v["height"]
@@ -117,7 +128,7 @@ SINGLE: dict[str, tuple[float, Mimic]] = {
 
 
 def add_mimics(
-    spine: SpineParameters, seed: int, rate: float = 1.0, only: str | None = None
+    spine: SpineParameters, seed: int, rate: float = 1.0, only: str | None = None, bridged: float = 0.0
 ) -> tuple[SpineParameters, dict[str, list[str]]]:
     """Draw mimics.
 
@@ -126,6 +137,7 @@ def add_mimics(
         seed: fixes them.
         rate: factor on all frequencies.
         only: one name of :data:`SINGLE`, "scheuermann", "dish", "screws" or "block"; None draws from all.
+        bridged: share of discs whose rims grow together in front or at one side, beside what ``rate`` draws.
 
     Returns:
         The changed spine, and the names of the mimics of each level that has any.
@@ -151,6 +163,9 @@ def add_mimics(
     for name, share in (("scheuermann", 0.04), ("dish", 0.07), ("screws", 0.02), ("block", 0.02)):
         if rng.random() < min(share * rate, 1.0) * (only in (None, name)):
             _group(name, rng, graded, put)
+    for level in graded:
+        if bridged > 0.0 and rng.random() < bridged:
+            put(level, "bridged", _bridged)
     return SpineParameters(spine.seed, spine.levels, table, spine.trunk, spine.root), found
 
 

@@ -53,6 +53,7 @@ def draw_pool(
     fractures: float = 3.0,
     mimic_rate: float = 1.0,
     options: SpineOptions | None = None,
+    bridged: float = 0.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[PoolSpine]:
     """Draw spines for a pool.
@@ -63,6 +64,7 @@ def draw_pool(
         fractures: mean number of broken levels; losses are uniform over 0.02 to 0.60.
         mimic_rate: see :func:`mimics.add_mimics`.
         options: what may vary.
+        bridged: see :func:`mimics.add_mimics`.
         progress: called with (done, total).
     """
     pool: list[PoolSpine] = []
@@ -71,7 +73,7 @@ def draw_pool(
         own = int(np.random.SeedSequence([seed, attempt]).generate_state(1)[0])
         attempt += 1
         rng = np.random.default_rng([own, 61])
-        spine, mimics = add_mimics(draw_spine(own, options), own, mimic_rate)
+        spine, mimics = add_mimics(draw_spine(own, options), own, mimic_rate, bridged=bridged)
         levels = [level for level in spine.levels if level[0] in "TL"]
         chosen = rng.permutation(levels)[: min(int(rng.poisson(fractures)), 8)]
         truths = {}

@@ -29,7 +29,7 @@ CLASSES = ("other", "vertebra", "neighbour", "disc", "unseen", "soft")
 is what may be disc or anything else, where masks do not tell."""
 _FREE = ("uniform", "hard")
 _BATCH = 10
-_VERSION = 4
+_VERSION = 5
 """Of how shards are made of a plan."""
 
 
@@ -46,6 +46,8 @@ class BlockPlan:
         preset: "uniform", "hard", or a published preset, whose train split is drawn.
         appearance, jitter, features: for ablations: see :class:`dataset.DatasetOptions`; ``features`` 0 leaves out
             mimics.
+        varied: whether shards take turns: as the preset has them; with thick slices, metal and bridged rims in number;
+            and the same, of neighbours of collapsed bodies alone.
     """
 
     seed: int = 0
@@ -57,6 +59,7 @@ class BlockPlan:
     appearance: float = 1.0
     jitter: float = 1.0
     features: float = 1.0
+    varied: bool = False
 
 
 def fill(
@@ -75,7 +78,8 @@ def fill(
 def render_shard(plan_: BlockPlan, number: int, pool: list[PoolSpine], device: str) -> dict[str, Tensor]:
     """The blocks of one shard, from its spines (:func:`draw_spines`)."""
     own = _seed(plan_, number)
-    thick = 0.85 if plan_.preset == "hard" else 0.35
+    hard = plan_.preset == "hard" or _turn(plan_, number) > 0
+    thick = 0.85 if hard else 0.35
     options = DatasetOptions(
         (plan_.edge,) * 3,
         batch=_BATCH,
@@ -83,6 +87,7 @@ def render_shard(plan_: BlockPlan, number: int, pool: list[PoolSpine], device: s
         appearance=plan_.appearance,
         jitter=plan_.jitter,
         thick=thick,
+        beside_broken=_turn(plan_, number) == 2,
     )
     data = PhantomDataset(pool, own, options, device)
     parts: list[dict[str, Tensor]] = []
@@ -90,6 +95,11 @@ def render_shard(plan_: BlockPlan, number: int, pool: list[PoolSpine], device: s
         rendered = data.batch(batch)
         parts.append({name: value[:, 0].cpu() for name, value in targets(rendered).items()})
     return {name: torch.cat([part[name] for part in parts])[: plan_.blocks] for name in parts[0]}
+
+
+def _turn(plan_: BlockPlan, number: int) -> int:
+    """Which kind a shard is (:attr:`BlockPlan.varied`): 0 as the preset has it, 1 hard, 2 hard neighbours."""
+    return number % 3 if plan_.varied else 0
 
 
 def _seed(plan_: BlockPlan, number: int) -> int:
@@ -100,7 +110,9 @@ def draw_spines(plan_: BlockPlan, number: int) -> list[PoolSpine]:
     """The spines of one shard."""
     seed = _seed(plan_, number)
     if plan_.preset in _FREE:
-        return draw_pool(plan_.spines, seed, mimic_rate=plan_.features * (3.0 if plan_.preset == "hard" else 1.0))
+        hard = plan_.preset == "hard" or _turn(plan_, number) > 0
+        bridged = 0.15 * plan_.features * (_turn(plan_, number) > 0)
+        return draw_pool(plan_.spines, seed, mimic_rate=plan_.features * (3.0 if hard else 1.0), bridged=bridged)
     subjects = [one for one in plan(plan_.preset, 0, plan_.seed) if one.split == "train"]
     made = []
     for k in range(plan_.spines):

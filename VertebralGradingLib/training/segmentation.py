@@ -60,6 +60,12 @@ CONFIGS = {
         LoopConfig(3600, 2e-3, 100, decay=0.995),
         batch=4,
     ),
+    "varied": SegmentationConfig(
+        NetworkConfig((16, 32, 64, 96)),
+        BlockPlan(seed=3000, shards=120, varied=True),
+        LoopConfig(20000, 2e-3, 200, decay=0.999, save_seconds=600.0),
+        batch=4,
+    ),
     "tiny": SegmentationConfig(
         NetworkConfig((8, 16)),
         BlockPlan(shards=1, spines=1, blocks=4, edge=40),
@@ -67,7 +73,7 @@ CONFIGS = {
         batch=2,
     ),
 }
-"""``default`` is for an accelerator, ``small`` for a core and an hour, ``tiny`` for tests."""
+"""``default`` is for an accelerator, ``small`` for a core and an hour, ``varied`` for six hours, ``tiny`` for tests."""
 
 
 def configured(name: str, preset: str = "uniform") -> SegmentationConfig:
