@@ -2,7 +2,6 @@
 set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/__init__.py
   VertebralGradingLib/_version.py
-  VertebralGradingLib/anatomy.py
   VertebralGradingLib/backend/__init__.py
   VertebralGradingLib/backend/__main__.py
   VertebralGradingLib/backend/blocking.py
@@ -12,16 +11,12 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/backend/server.py
   VertebralGradingLib/backend/session.py
   VertebralGradingLib/backend/temporary.py
-  VertebralGradingLib/bodies.py
   VertebralGradingLib/cli/__init__.py
   VertebralGradingLib/cli/__main__.py
   VertebralGradingLib/cli/console.py
   VertebralGradingLib/cli/models.py
   VertebralGradingLib/cli/studio.py
-  VertebralGradingLib/curve.py
-  VertebralGradingLib/defects.py
   VertebralGradingLib/demo.py
-  VertebralGradingLib/density.py
   VertebralGradingLib/diffusion_autoencoder/__init__.py
   VertebralGradingLib/diffusion_autoencoder/inference.py
   VertebralGradingLib/diffusion_autoencoder/latent.py
@@ -29,7 +24,6 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/diffusion_autoencoder/network.py
   VertebralGradingLib/diffusion_autoencoder/patches.py
   VertebralGradingLib/diffusion_autoencoder/sampler.py
-  VertebralGradingLib/diffusion_autoencoder/strip.py
   VertebralGradingLib/errors.py
   VertebralGradingLib/evaluation/__init__.py
   VertebralGradingLib/evaluation/bodies.py
@@ -45,7 +39,6 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/evaluation/statistics.py
   VertebralGradingLib/files.py
   VertebralGradingLib/findings.py
-  VertebralGradingLib/genant.py
   VertebralGradingLib/healthivert/__init__.py
   VertebralGradingLib/healthivert/attention.py
   VertebralGradingLib/healthivert/calibration.py
@@ -62,9 +55,15 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/healthivert/stacks.py
   VertebralGradingLib/healthivert/synthesis.py
   VertebralGradingLib/healthivert/volumes.py
-  VertebralGradingLib/height_rows.py
-  VertebralGradingLib/image_io.py
-  VertebralGradingLib/methods.py
+  VertebralGradingLib/image/__init__.py
+  VertebralGradingLib/image/io.py
+  VertebralGradingLib/image/png.py
+  VertebralGradingLib/image/sampling.py
+  VertebralGradingLib/image/volume.py
+  VertebralGradingLib/methods/__init__.py
+  VertebralGradingLib/methods/bodies.py
+  VertebralGradingLib/methods/morphometric.py
+  VertebralGradingLib/methods/table.py
   VertebralGradingLib/models/__init__.py
   VertebralGradingLib/models/batches.py
   VertebralGradingLib/models/cards.py
@@ -73,10 +72,16 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/models/registry.py
   VertebralGradingLib/models/threads.py
   VertebralGradingLib/models/weights.py
-  VertebralGradingLib/morphometric.py
-  VertebralGradingLib/morphometry.py
-  VertebralGradingLib/naming.py
-  VertebralGradingLib/norms.py
+  VertebralGradingLib/morphometry/__init__.py
+  VertebralGradingLib/morphometry/body.py
+  VertebralGradingLib/morphometry/defects.py
+  VertebralGradingLib/morphometry/density.py
+  VertebralGradingLib/morphometry/genant.py
+  VertebralGradingLib/morphometry/height_rows.py
+  VertebralGradingLib/morphometry/heights.py
+  VertebralGradingLib/morphometry/norms.py
+  VertebralGradingLib/morphometry/reference.py
+  VertebralGradingLib/morphometry/sheets.py
   VertebralGradingLib/panel/__init__.py
   VertebralGradingLib/panel/counterfactual.py
   VertebralGradingLib/panel/explain.py
@@ -122,13 +127,8 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/phantom/truth.py
   VertebralGradingLib/phantom/vertebra.py
   VertebralGradingLib/phantom/volumes.py
-  VertebralGradingLib/pictures.py
   VertebralGradingLib/pipeline.py
-  VertebralGradingLib/png.py
-  VertebralGradingLib/points.py
   VertebralGradingLib/reading.py
-  VertebralGradingLib/reference.py
-  VertebralGradingLib/reformation.py
   VertebralGradingLib/report/__init__.py
   VertebralGradingLib/report/canvas.py
   VertebralGradingLib/report/colors.py
@@ -140,16 +140,17 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/report/marks.py
   VertebralGradingLib/report/overview.py
   VertebralGradingLib/report/patches.py
+  VertebralGradingLib/report/pictures.py
   VertebralGradingLib/report/privacy.py
   VertebralGradingLib/report/profile.py
   VertebralGradingLib/report/sentences.py
+  VertebralGradingLib/report/strip.py
   VertebralGradingLib/report/style.py
   VertebralGradingLib/report/svg.py
   VertebralGradingLib/report/tables.py
   VertebralGradingLib/report/values.py
   VertebralGradingLib/report/write.py
   VertebralGradingLib/resources.py
-  VertebralGradingLib/sampling.py
   VertebralGradingLib/scene/__init__.py
   VertebralGradingLib/scene/chart.py
   VertebralGradingLib/scene/drawn.py
@@ -170,7 +171,6 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/scene/transforms.py
   VertebralGradingLib/scene/views.py
   VertebralGradingLib/segmentation/__init__.py
-  VertebralGradingLib/segmentation/body.py
   VertebralGradingLib/segmentation/classical.py
   VertebralGradingLib/segmentation/edges.py
   VertebralGradingLib/segmentation/finders.py
@@ -180,8 +180,13 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/segmentation/separate.py
   VertebralGradingLib/segmentation/size.py
   VertebralGradingLib/segmentation/surfaces.py
-  VertebralGradingLib/sheets.py
-  VertebralGradingLib/spine.py
+  VertebralGradingLib/spine/__init__.py
+  VertebralGradingLib/spine/anatomy.py
+  VertebralGradingLib/spine/curve.py
+  VertebralGradingLib/spine/naming.py
+  VertebralGradingLib/spine/points.py
+  VertebralGradingLib/spine/reformation.py
+  VertebralGradingLib/spine/spine.py
   VertebralGradingLib/study.py
   VertebralGradingLib/training/__init__.py
   VertebralGradingLib/training/__main__.py
@@ -204,7 +209,6 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/training/shards.py
   VertebralGradingLib/training/slice_folders.py
   VertebralGradingLib/training/slices.py
-  VertebralGradingLib/volume.py
   )
 set(VertebralGradingLib_RESOURCES
   Resources/colors/grades.json

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralGradingLib.image_io import write_volume
-from VertebralGradingLib.points import Point, write_markups
-from VertebralGradingLib.volume import Volume
+from VertebralGradingLib.image.io import write_volume
+from VertebralGradingLib.image.volume import Volume
+from VertebralGradingLib.spine.points import Point, write_markups
 
 LEVELS = ("T11", "T12", "L1", "L2", "L3", "L4")
 WEDGED = "L1"

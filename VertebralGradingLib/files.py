@@ -13,16 +13,16 @@ import numpy as np
 
 from VertebralGradingLib.errors import CentroidError, InputError, OutputError, VertebralGradingError
 from VertebralGradingLib.findings import Report
-from VertebralGradingLib.image_io import read_labels, read_volume, write_volume
+from VertebralGradingLib.image.io import read_labels, read_volume, write_volume
+from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.pipeline import explain, grade
-from VertebralGradingLib.points import read_points
 from VertebralGradingLib.report import write_report
 from VertebralGradingLib.report.drawn import Drawn, told
 from VertebralGradingLib.segmentation import VertebraLabels
 from VertebralGradingLib.segmentation.labels import centroids_from_labels, interpret
-from VertebralGradingLib.spine import Spine, build_spine
+from VertebralGradingLib.spine.points import read_points
+from VertebralGradingLib.spine.spine import Spine, build_spine
 from VertebralGradingLib.study import Progress, Study
-from VertebralGradingLib.volume import Volume
 
 
 def read_study(
@@ -219,8 +219,8 @@ def counterfactual_files(
     Raises:
         VertebralGradingError: one of its children, with a hint.
     """
-    from VertebralGradingLib.diffusion_autoencoder.strip import frames, strip
-    from VertebralGradingLib.png import write_animation, write_png
+    from VertebralGradingLib.image.png import write_animation, write_png
+    from VertebralGradingLib.report.strip import frames, strip
 
     ct, spine, _ = read_study(ct_path, centroids_path, None, lowest)
     wish: dict[str, Any] = {"grades": list(grades), "preset": preset, "binary": binary}

@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from VertebralGradingLib import methods as method_table
 from VertebralGradingLib._version import __version__
 from VertebralGradingLib.errors import CentroidError, InputError, MethodError
 from VertebralGradingLib.findings import Evidence, Finding, Report
-from VertebralGradingLib.morphometric import defect_decision
+from VertebralGradingLib.image.volume import Volume, check_hounsfield
+from VertebralGradingLib.methods import table as method_table
+from VertebralGradingLib.methods.morphometric import defect_decision, judged
 from VertebralGradingLib.segmentation import CLASSICAL, Finder, VertebraLabels, mask_label
 from VertebralGradingLib.segmentation.finders import choose_finder, chosen
-from VertebralGradingLib.spine import Spine
+from VertebralGradingLib.spine.spine import Spine
 from VertebralGradingLib.study import MeasuredVertebra, Progress, Study, prepare
-from VertebralGradingLib.volume import Volume, check_hounsfield
 
 _BLOCKING = {
     "far_off_curve": "centroid far off the spine's curve",
@@ -51,7 +51,7 @@ def grade(
         ct: HU, or None when a mask is given.
         spine: ordered centroids.
         mask: vertebra labels, or None to find the bodies on the CT.
-        methods: names out of :data:`methods.METHODS`; the first is the primary one.
+        methods: names out of :data:`table.METHODS`; the first is the primary one.
         progress: see :data:`study.Progress`; a stopped run reports what was finished.
         on_finding: called with a provisional finding after each vertebra, by the methods that are quick; the reference
             it is graded by still grows.
@@ -77,10 +77,10 @@ def grade(
 
     def tell(partial: Study) -> None:
         if on_finding is not None:
-            recent = replace(partial, vertebrae=partial.vertebrae[-_RECENT:])
+            recent = judged(replace(partial, vertebrae=partial.vertebrae[-_RECENT:]))
             on_finding(_findings(recent, quick)[-1])
 
-    study = prepare(ct, spine, mask, progress, tell, finder)
+    study = judged(prepare(ct, spine, mask, progress, tell, finder))
     prepared = time.perf_counter()
     if on_study is not None:
         on_study(study)
@@ -124,7 +124,7 @@ def explain(
     if study is not None:
         pass  # it has been measured already
     elif grader.needs_bodies:
-        study = prepare(ct, spine, mask, finder=_finder(ct, spine, mask, bodies_by))
+        study = judged(prepare(ct, spine, mask, finder=_finder(ct, spine, mask, bodies_by)))
     else:
         study = Study(ct, spine, mask)
     return grader.explain(study, level, kind, **options)

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from VertebralGradingLib.errors import CentroidError, InputError
 from VertebralGradingLib.findings import Reading, Report
-from VertebralGradingLib.genant import GRADE_NAMES
+from VertebralGradingLib.morphometry.genant import GRADE_NAMES
 
 EXCLUSIONS: tuple[str, ...] = (
     "Schmorl node",

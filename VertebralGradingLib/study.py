@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralGradingLib.curve import SUPERIOR
-from VertebralGradingLib.defects import EndplateDefect, find_defects
-from VertebralGradingLib.density import Density, body_density
 from VertebralGradingLib.errors import InputError, MaskError
-from VertebralGradingLib.morphometry import Measurement, measure, slab_heights
+from VertebralGradingLib.findings import Evidence
+from VertebralGradingLib.image.volume import Volume
+from VertebralGradingLib.morphometry.defects import EndplateDefect, find_defects
+from VertebralGradingLib.morphometry.density import Density, body_density
+from VertebralGradingLib.morphometry.heights import Measurement, measure, slab_heights
 from VertebralGradingLib.segmentation import CLASSICAL, BodyMask, Finder, VertebraLabels, find_body, separate
-from VertebralGradingLib.spine import Spine, Vertebra
-from VertebralGradingLib.volume import Volume
+from VertebralGradingLib.spine.curve import SUPERIOR
+from VertebralGradingLib.spine.spine import Spine, Vertebra
 
 THICK_SLICES_MM = 3.5
 """From here on one slice is much more than the 5 % of height (about 1.2 mm) that grade 1 is wide."""
@@ -53,6 +54,7 @@ class Study:
         spine: ordered centroids; axial rotation from the arch where a mask shows it.
         labels: the given mask, or None.
         vertebrae: gradable vertebrae, cranial to caudal.
+        heights: what morphometry says, by level; None until it has judged (:func:`methods.morphometric.judged`).
         complete: False while vertebrae are still to come, or when the run was stopped.
     """
 
@@ -61,6 +63,18 @@ class Study:
     labels: VertebraLabels | None
     vertebrae: tuple[MeasuredVertebra, ...] = field(default=())
     complete: bool = True
+    heights: dict[str, Evidence] | None = None
+
+    @property
+    def fractured(self) -> set[str]:
+        """Levels that morphometry gives grade 1 or more.
+
+        Raises:
+            ValueError: it has not judged this study.
+        """
+        if self.heights is None:
+            raise ValueError("morphometry has not judged this study")
+        return {level for level, said in self.heights.items() if (said.grade or 0) >= 1}
 
 
 def prepare(

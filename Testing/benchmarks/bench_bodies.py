@@ -12,13 +12,13 @@ from body_mask_table import DATA, REAL
 
 from VertebralGradingLib.errors import MethodError
 from VertebralGradingLib.evaluation.bodies import draw_case
-from VertebralGradingLib.image_io import read_volume
+from VertebralGradingLib.image.io import read_volume
+from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.pipeline import grade
-from VertebralGradingLib.points import read_points
 from VertebralGradingLib.segmentation.finders import choose_finder
 from VertebralGradingLib.segmentation.learned import NetworkFinder
-from VertebralGradingLib.spine import Spine, build_spine
-from VertebralGradingLib.volume import Volume
+from VertebralGradingLib.spine.points import read_points
+from VertebralGradingLib.spine.spine import Spine, build_spine
 
 
 class Timed:

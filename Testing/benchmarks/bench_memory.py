@@ -36,9 +36,9 @@ def main() -> None:
 
 
 def _write_case(folder: Path) -> None:
-    from VertebralGradingLib.image_io import write_volume
-    from VertebralGradingLib.points import Point, write_markups
-    from VertebralGradingLib.volume import Volume
+    from VertebralGradingLib.image.io import write_volume
+    from VertebralGradingLib.image.volume import Volume
+    from VertebralGradingLib.spine.points import Point, write_markups
 
     rng = np.random.default_rng(0)
     slab = rng.normal(40.0, 20.0, (*SHAPE[:2], 8)).astype(np.int16)

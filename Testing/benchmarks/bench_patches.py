@@ -7,10 +7,10 @@ import time
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-from VertebralGradingLib.points import Point
-from VertebralGradingLib.reformation import sagittal_patch
-from VertebralGradingLib.spine import build_spine
-from VertebralGradingLib.volume import Volume
+from VertebralGradingLib.image.volume import Volume
+from VertebralGradingLib.spine.points import Point
+from VertebralGradingLib.spine.reformation import sagittal_patch
+from VertebralGradingLib.spine.spine import build_spine
 
 ROUNDS = 5
 

@@ -9,13 +9,13 @@ import time
 
 import numpy as np
 
-from VertebralGradingLib.anatomy import LUMBAR, THORACIC
 from VertebralGradingLib.backend.blocking import WorkerClient
+from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.pipeline import grade
-from VertebralGradingLib.points import Point
 from VertebralGradingLib.segmentation.labels import VertebraLabels
-from VertebralGradingLib.spine import build_spine
-from VertebralGradingLib.volume import Volume
+from VertebralGradingLib.spine.anatomy import LUMBAR, THORACIC
+from VertebralGradingLib.spine.points import Point
+from VertebralGradingLib.spine.spine import build_spine
 
 LEVELS = (*THORACIC[:12], *LUMBAR[:5])
 

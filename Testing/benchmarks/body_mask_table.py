@@ -21,18 +21,18 @@ from scipy.ndimage import binary_erosion, distance_transform_edt, zoom
 
 from VertebralGradingLib.errors import MaskError, MethodError
 from VertebralGradingLib.findings import Report
-from VertebralGradingLib.image_io import read_labels, read_volume
-from VertebralGradingLib.morphometry import measure
+from VertebralGradingLib.image.io import read_labels, read_volume
+from VertebralGradingLib.image.sampling import sample
+from VertebralGradingLib.image.volume import Volume
+from VertebralGradingLib.morphometry.body import STEP_MM
+from VertebralGradingLib.morphometry.heights import measure
 from VertebralGradingLib.pipeline import grade
-from VertebralGradingLib.points import read_points
-from VertebralGradingLib.sampling import sample
 from VertebralGradingLib.segmentation import BodyMask, VertebraLabels
-from VertebralGradingLib.segmentation.body import STEP_MM
 from VertebralGradingLib.segmentation.classical import find_body_classical
 from VertebralGradingLib.segmentation.finders import Find
 from VertebralGradingLib.segmentation.labels import body_from_labels, centroids_from_labels, interpret
-from VertebralGradingLib.spine import Spine, build_spine
-from VertebralGradingLib.volume import Volume
+from VertebralGradingLib.spine.points import read_points
+from VertebralGradingLib.spine.spine import Spine, build_spine
 
 DATA = Path(os.environ.get("VERTEBRAL_GRADING_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 SHIFTS = ((0.0, 3.0, 0.0), (0.0, -3.0, 0.0), (0.0, 0.0, 2.5), (0.0, 0.0, -2.5), (3.0, 0.0, 0.0))
@@ -245,7 +245,7 @@ def surface_distance(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
 
 def _overlay(reference: Reference, level: str, found: BodyMask, truth: NDArray[np.bool_], path: Path) -> None:
     """Mid-sagittal and mid-coronal plane: reference green, found red."""
-    from VertebralGradingLib.png import outlined, tile, windowed, write_png
+    from VertebralGradingLib.image.png import outlined, tile, windowed, write_png
 
     hu = sample(reference.ct, found.grid.points())
     pictures = []

@@ -18,13 +18,13 @@ from body_mask_table import DATA, REAL, RENDERED
 from VertebralGradingLib import pipeline
 from VertebralGradingLib.errors import VertebralGradingError
 from VertebralGradingLib.findings import Finding
-from VertebralGradingLib.image_io import read_labels, read_volume
-from VertebralGradingLib.points import read_points
+from VertebralGradingLib.image.io import read_labels, read_volume
+from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.report.height_loss import height_loss_png, height_loss_sentence
 from VertebralGradingLib.segmentation.labels import VertebraLabels, interpret
-from VertebralGradingLib.spine import Spine, build_spine
+from VertebralGradingLib.spine.points import read_points
+from VertebralGradingLib.spine.spine import Spine, build_spine
 from VertebralGradingLib.study import Study
-from VertebralGradingLib.volume import Volume
 
 EXPERTS = {"verse004 rendered": {"T9": 2, "T10": 2, "T11": 0, "T12": 0, "L1": 3, "L2": 0, "L3": 0}}
 MAPS = {

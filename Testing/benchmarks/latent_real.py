@@ -17,15 +17,15 @@ import numpy as np
 from body_mask_table import DATA, REAL, RENDERED
 
 from VertebralGradingLib.diffusion_autoencoder.method import as_arrays, is_shown, loaded
-from VertebralGradingLib.diffusion_autoencoder.strip import strip
 from VertebralGradingLib.evaluation.statistics import area_under_curve
-from VertebralGradingLib.image_io import read_labels, read_volume
-from VertebralGradingLib.png import write_png
-from VertebralGradingLib.points import read_points
-from VertebralGradingLib.reformation import sagittal_patch
+from VertebralGradingLib.image.io import read_labels, read_volume
+from VertebralGradingLib.image.png import write_png
+from VertebralGradingLib.image.volume import Volume
+from VertebralGradingLib.report.strip import strip
 from VertebralGradingLib.segmentation.labels import interpret
-from VertebralGradingLib.spine import Spine, build_spine
-from VertebralGradingLib.volume import Volume
+from VertebralGradingLib.spine.points import read_points
+from VertebralGradingLib.spine.reformation import sagittal_patch
+from VertebralGradingLib.spine.spine import Spine, build_spine
 
 FRACTURED = {
     "verse004 rendered": {"T9", "T10", "L1"},

@@ -14,11 +14,11 @@ from body_mask_table import DATA, REAL
 from scipy.optimize import nnls
 
 from VertebralGradingLib.errors import MaskError, MethodError
-from VertebralGradingLib.image_io import read_volume
-from VertebralGradingLib.morphometry import measure
-from VertebralGradingLib.points import read_points
+from VertebralGradingLib.image.io import read_volume
+from VertebralGradingLib.morphometry.heights import measure
 from VertebralGradingLib.segmentation.learned import Found, NetworkFinder, finder_of_weights
-from VertebralGradingLib.spine import build_spine
+from VertebralGradingLib.spine.points import read_points
+from VertebralGradingLib.spine.spine import build_spine
 
 
 def main() -> None:

@@ -44,11 +44,11 @@ def main() -> None:
 
 def real_tiles(data: Path) -> list[Tile]:
     """Up to three vertebrae of each real CT."""
-    from VertebralGradingLib.image_io import read_volume
-    from VertebralGradingLib.points import read_points
-    from VertebralGradingLib.reformation import rigid_grid
-    from VertebralGradingLib.sampling import sample
-    from VertebralGradingLib.spine import build_spine
+    from VertebralGradingLib.image.io import read_volume
+    from VertebralGradingLib.image.sampling import sample
+    from VertebralGradingLib.spine.points import read_points
+    from VertebralGradingLib.spine.reformation import rigid_grid
+    from VertebralGradingLib.spine.spine import build_spine
 
     out = []
     for case, (ct_name, points_name) in CASES.items():

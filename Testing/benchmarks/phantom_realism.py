@@ -71,10 +71,10 @@ def main() -> None:
 
 
 def _real(data: Path, each: int) -> tuple[list[np.ndarray], list[str]]:
-    from VertebralGradingLib.image_io import read_volume
+    from VertebralGradingLib.image.io import read_volume
     from VertebralGradingLib.phantom.realism import real_patches
-    from VertebralGradingLib.points import read_points
-    from VertebralGradingLib.spine import build_spine
+    from VertebralGradingLib.spine.points import read_points
+    from VertebralGradingLib.spine.spine import build_spine
 
     patches, scans = [], []
     for n, (case, (ct, points)) in enumerate(CASES.items()):

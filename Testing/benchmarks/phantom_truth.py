@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from VertebralGradingLib.segmentation.body import BodyMask
-    from VertebralGradingLib.volume import Volume
+    from VertebralGradingLib.image.volume import Volume
+    from VertebralGradingLib.morphometry.body import BodyMask
 
 FRONT_SD = 0.06
 """Radians."""
@@ -68,7 +68,8 @@ def _print(errors: dict[int, np.ndarray], tried: int) -> None:
 def height_errors(seed: int, poses: int) -> np.ndarray | None:
     """(poses, 2, 3) measured minus stated heights (mm) of one random vertebra; None when it cannot be had."""
     from VertebralGradingLib.errors import MaskError
-    from VertebralGradingLib.morphometry import measure
+    from VertebralGradingLib.image.volume import Volume
+    from VertebralGradingLib.morphometry.heights import measure
     from VertebralGradingLib.phantom.alignment import rotation
     from VertebralGradingLib.phantom.draw import draw_spine
     from VertebralGradingLib.phantom.field import prepare
@@ -76,7 +77,6 @@ def height_errors(seed: int, poses: int) -> np.ndarray | None:
     from VertebralGradingLib.phantom.masks import body_masks
     from VertebralGradingLib.phantom.patches import body_middle
     from VertebralGradingLib.phantom.truth import body_heights
-    from VertebralGradingLib.volume import Volume
 
     rng = np.random.default_rng(seed)
     spine = draw_spine(seed)
@@ -105,8 +105,8 @@ def height_errors(seed: int, poses: int) -> np.ndarray | None:
 
 def _block(volume: Volume, center: np.ndarray, axes: np.ndarray) -> BodyMask:
     """A body block whose samples of 1 mm across are means of 2 x 2 samples of a mask with 0.5 mm."""
-    from VertebralGradingLib.reformation import sample_where
-    from VertebralGradingLib.segmentation.body import BodyMask, body_grid
+    from VertebralGradingLib.morphometry.body import BodyMask, body_grid
+    from VertebralGradingLib.spine.reformation import sample_where
 
     shifts = [a * axes[:, 0] + b * axes[:, 1] for a in (-0.25, 0.25) for b in (-0.25, 0.25)]
     occupancy = np.mean([sample_where(volume, body_grid(center + shift, axes)) for shift in shifts], axis=0)

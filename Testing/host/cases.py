@@ -9,8 +9,8 @@ import numpy as np
 import slicer
 from numpy.typing import NDArray
 
-from VertebralGradingLib.points import Point
-from VertebralGradingLib.volume import Volume
+from VertebralGradingLib.image.volume import Volume
+from VertebralGradingLib.spine.points import Point
 
 
 def add_volume(volume: Volume, name: str = "CT", class_name: str = "vtkMRMLScalarVolumeNode") -> Any:

@@ -24,9 +24,9 @@ MAX_SHELL_BYTES = 15_000
 FRONT_ENDS = {"scene", "panel", "report", "backend", "cli", "demo", "files", "__main__"}
 STUDIO = {"phantom", "training", "evaluation"}
 USES_STUDIO = {*STUDIO, "cli", "demo"}
-SHARED_FOLDERS = {"segmentation", "models"}
-CHAIN = ("anatomy", "volume", "spine", "reformation")
-ABOVE_CHAIN = {"segmentation", "morphometry"}
+ROOMS = ("image", "spine", "morphometry", "segmentation")
+"""Each is built on those before it; segmentation finds the body masks whose form morphometry defines."""
+SHARED_FOLDERS = {*ROOMS, "findings", "models"}
 RANK_NAMES = ("shared ground", "a system", "methods", "pipeline", "a front end")
 
 # Third-party libraries: what the part that runs inside Slicer has, and who may use more.
@@ -207,10 +207,11 @@ class Package:
                 yield target, item.where
 
     def _chain_violations(self) -> Iterator[str]:
-        """What reaches up the chain anatomy < volume < spine < reformation, directly or through other modules."""
-        for height, start in enumerate(CHAIN):
-            forbidden = {*CHAIN[height + 1 :], *ABOVE_CHAIN}
-            for target, where in self._edges(start) if start in self.imports else ():
+        """What reaches up the rooms, directly or through other modules."""
+        for start in self.imports:
+            height = ROOMS.index(_unit(start)) if _unit(start) in ROOMS else len(ROOMS)
+            forbidden = set(ROOMS[height + 1 :])
+            for target, where in self._edges(start) if forbidden else ():
                 reached, waiting = set(), [target]
                 while waiting:
                     module = waiting.pop()
@@ -255,7 +256,7 @@ def test_package_keeps_the_import_rules() -> None:
     import VertebralGradingLib
 
     package = Package(ROOT, VertebralGradingLib._LAZY)
-    assert {"", "volume", "spine", "reformation", "segmentation.body"} <= set(package.imports)
+    assert {"", "study", *ROOMS, "morphometry.body"} <= set(package.imports)
     assert package.violations() == []
 
 
@@ -297,7 +298,11 @@ def _package(root: Path, files: dict[str, str]) -> Package:
         ({"volume.py": "def f():\n    from . import pipeline\n", "pipeline.py": ""}, "2", "other way"),
         ({"volume.py": "from . import grade\n", "pipeline.py": ""}, "1", "other way"),
         ({"errors.py": "import importlib as i\ni.import_module('VertebralGradingLib.cli')", "cli.py": ""}, "2", "way"),
-        ({"volume.py": "from .curve import x\n", "curve.py": "from . import spine\n", "spine.py": ""}, "1", "reaches"),
+        (
+            {"image/a.py": "from ..errors import x\n", "errors.py": "from .spine import b\n", "spine/b.py": ""},
+            "1",
+            "reaches",
+        ),
         ({"points.py": "from . import curve\n", "curve.py": "from . import points\n"}, "1", "circle"),
         ({"one/network.py": "from ..two import network\n", "two/network.py": ""}, "1", "another system"),
         ({"pipeline.py": "from .phantom import spine\n", "phantom/spine.py": ""}, "1", "training, evaluation"),
@@ -329,7 +334,7 @@ def test_checker_finds_a_violation(tmp_path: Path, files: dict[str, str], where:
         {"cli.py": "import typer\nfrom .training import loop\n", "training/loop.py": "import torch, safetensors\n"},
         {"cli.py": "from .report import html\nfrom . import pipeline\n", "report/html.py": "", "pipeline.py": ""},
         {"pipeline.py": "from . import methods, volume\n", "methods.py": "from .volume import V\n", "volume.py": ""},
-        {"one/network.py": "import torch\nfrom ..segmentation import body\n", "segmentation/body.py": "import scipy\n"},
+        {"one/network.py": "import torch\nfrom ..segmentation import body\n", "morphometry/body.py": "import scipy\n"},
         {"backend/server.py": "def f():\n    import torch\n", "scene/nodes.py": "import slicer\n"},
         {"volume.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch\n"},
         {"panel/table.py": "import qt, ctk\nfrom ..scene import nodes\n", "scene/nodes.py": ""},

@@ -24,8 +24,8 @@ from tools.random_autoencoder import write_random_autoencoder
 from VertebralGradingLib.backend.temporary import PREFIX
 from VertebralGradingLib.demo import LEVELS, demo_case
 from VertebralGradingLib.models import places
-from VertebralGradingLib.reformation import patch_grid
-from VertebralGradingLib.spine import build_spine
+from VertebralGradingLib.spine.reformation import patch_grid
+from VertebralGradingLib.spine.spine import build_spine
 
 CT, POINTS = demo_case()
 

@@ -23,7 +23,7 @@ from host.panel_driver import is_running
 from VertebralGradingLib.demo import WEDGED, demo_case, write_demo_case
 from VertebralGradingLib.errors import CentroidError, VertebralGradingError
 from VertebralGradingLib.pipeline import grade
-from VertebralGradingLib.spine import build_spine
+from VertebralGradingLib.spine.spine import build_spine
 
 MODULE = Path(__file__).resolve().parents[2] / "VertebralGrading" / "VertebralGrading.py"
 CT, POINTS = demo_case()

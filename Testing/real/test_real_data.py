@@ -17,14 +17,14 @@ from rendering.mask_ct import ct_from_mask
 
 from VertebralGradingLib.errors import InputError
 from VertebralGradingLib.findings import Finding, Report
-from VertebralGradingLib.image_io import read_labels, read_volume
+from VertebralGradingLib.image.io import read_labels, read_volume
+from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.pipeline import grade
-from VertebralGradingLib.points import Point, read_points
 from VertebralGradingLib.segmentation import find_body
 from VertebralGradingLib.segmentation.finders import choose_finder
 from VertebralGradingLib.segmentation.labels import centroids_from_labels, interpret
-from VertebralGradingLib.spine import Spine, build_spine
-from VertebralGradingLib.volume import Volume
+from VertebralGradingLib.spine.points import Point, read_points
+from VertebralGradingLib.spine.spine import Spine, build_spine
 
 DATA = Path(os.environ.get("VERTEBRAL_GRADING_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
 

@@ -24,10 +24,10 @@ from rendering.mask_ct import ct_from_mask
 
 from VertebralGradingLib.files import grade_files
 from VertebralGradingLib.findings import Finding
-from VertebralGradingLib.image_io import read_labels
-from VertebralGradingLib.points import read_points
+from VertebralGradingLib.image.io import read_labels
 from VertebralGradingLib.report.colors import color_of
 from VertebralGradingLib.segmentation.labels import interpret
+from VertebralGradingLib.spine.points import read_points
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("VERTEBRAL_GRADING_DATA") or ROOT.parent / "shared" / "data")

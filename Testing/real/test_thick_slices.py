@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from VertebralGradingLib.image_io import read_volume
+from VertebralGradingLib.image.io import read_volume
+from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.pipeline import grade
-from VertebralGradingLib.points import read_points
-from VertebralGradingLib.spine import build_spine
-from VertebralGradingLib.volume import Volume
+from VertebralGradingLib.spine.points import read_points
+from VertebralGradingLib.spine.spine import build_spine
 
 DATA = Path(os.environ.get("VERTEBRAL_GRADING_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
-from VertebralGradingLib.anatomy import VERSE, axis_position
-from VertebralGradingLib.points import Point
-from VertebralGradingLib.volume import Volume
+from VertebralGradingLib.image.volume import Volume
+from VertebralGradingLib.spine.anatomy import VERSE, axis_position
+from VertebralGradingLib.spine.points import Point
 
 AIR, FAT, SOFT, CANAL, DISC, CORE, CORTEX = -1000.0, -100.0, 40.0, 20.0, 80.0, 140.0, 450.0
 """HU of what is drawn."""

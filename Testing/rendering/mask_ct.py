@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, find_objects, gaussian_filter, zoom
 
-from VertebralGradingLib.volume import Volume
+from VertebralGradingLib.image.volume import Volume
 
 AIR, FAT, SOFT, DISC, TRABECULAR, CORTEX = -1000.0, -90.0, 40.0, 80.0, 140.0, 430.0
 """Assumed HU of what is drawn."""

@@ -9,9 +9,9 @@ from host.application import Application
 from host.cases import add_points, add_segmentation, add_transform, add_volume, add_warp
 
 from VertebralGradingLib.errors import CentroidError, InputError, MaskError, VertebralGradingError
-from VertebralGradingLib.points import Point
+from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.scene.inputs import ct_from_node, labels_from_node, points_from_node
-from VertebralGradingLib.volume import Volume
+from VertebralGradingLib.spine.points import Point
 
 
 def _rotation(degrees: float, axis: int) -> np.ndarray:

@@ -13,10 +13,10 @@ import vtk
 from host.application import Application
 from host.cases import add_points, add_segmentation, add_transform, add_volume, observers
 
-from VertebralGradingLib.bodies import body_labels
 from VertebralGradingLib.demo import demo_case
 from VertebralGradingLib.errors import InputError
 from VertebralGradingLib.findings import Reading, Report
+from VertebralGradingLib.methods.bodies import body_labels
 from VertebralGradingLib.pipeline import grade
 from VertebralGradingLib.reading import exclude, set_reader_grade
 from VertebralGradingLib.report.colors import color_of, color_of_grade
@@ -26,7 +26,7 @@ from VertebralGradingLib.scene.segments import GRADE_TAG, recolor_given, restore
 from VertebralGradingLib.scene.six_points import read_points, show_only
 from VertebralGradingLib.scene.studies import all_results, results_of, show_report
 from VertebralGradingLib.segmentation import VertebraLabels
-from VertebralGradingLib.spine import Spine, build_spine
+from VertebralGradingLib.spine.spine import Spine, build_spine
 from VertebralGradingLib.study import Study
 
 CT, POINTS = demo_case()
@@ -170,7 +170,7 @@ def test_patches_lie_where_they_were_cut(app: Application) -> None:
         assert index[0, 1] < index[1, 1], "cranial is on top"
         i, j = 70, 101
         place = affine @ (i, j, 0, 1)
-        from VertebralGradingLib.sampling import sample
+        from VertebralGradingLib.image.sampling import sample
 
         assert array[0, j, i] == pytest.approx(float(sample(CT, place[:3])), abs=0.51)
 
@@ -376,8 +376,8 @@ def test_a_segmentation_that_ends_with_its_segments_is_not_cut_off(app: Applicat
 
 
 def test_a_vertebra_at_the_end_of_the_scan_is_still_cut_off(app: Application) -> None:
+    from VertebralGradingLib.image.volume import Volume
     from VertebralGradingLib.scene.grading import grade_here, read_inputs
-    from VertebralGradingLib.volume import Volume
 
     _, _, bodies = _graded()
     index = CT.to_index(np.array(_graded()[0].findings[-1].center_ras_mm))

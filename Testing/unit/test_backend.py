@@ -20,15 +20,15 @@ from VertebralGradingLib.backend.session import Handlers, Session, worker_comman
 from VertebralGradingLib.backend.temporary import PREFIX, sweep
 from VertebralGradingLib.demo import demo_case
 from VertebralGradingLib.errors import OutputError
-from VertebralGradingLib.points import Point
-from VertebralGradingLib.volume import Volume
+from VertebralGradingLib.image.volume import Volume
+from VertebralGradingLib.spine.points import Point
 
 CT, POINTS = demo_case()
 
 
 def test_grade_through_the_worker_equals_grade_in_process() -> None:
     from VertebralGradingLib.pipeline import grade
-    from VertebralGradingLib.spine import build_spine
+    from VertebralGradingLib.spine.spine import build_spine
 
     done, rows = [], []
     with WorkerClient() as client:

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from VertebralGradingLib.demo import WEDGE_LOSS, WEDGED, demo_case, write_demo_case
-from VertebralGradingLib.image_io import write_volume
-from VertebralGradingLib.points import Point, read_points, write_markups
+from VertebralGradingLib.image.io import write_volume
+from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.resources import resource
-from VertebralGradingLib.volume import Volume
+from VertebralGradingLib.spine.points import Point, read_points, write_markups
 
 PROGRAM = [sys.executable, "-m", "VertebralGradingLib.cli"]
 

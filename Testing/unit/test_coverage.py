@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from VertebralGradingLib.genant import score_of_loss
-from VertebralGradingLib.norms import SD_ANTERIOR, SD_MIDDLE, expected_log_heights
-from VertebralGradingLib.reference import SD_RATIO, SD_SLOPE, SD_VERTEBRA, grade_heights
+from VertebralGradingLib.morphometry.genant import score_of_loss
+from VertebralGradingLib.morphometry.norms import SD_ANTERIOR, SD_MIDDLE, expected_log_heights
+from VertebralGradingLib.morphometry.reference import SD_RATIO, SD_SLOPE, SD_VERTEBRA, grade_heights
 
 MEASUREMENT_MM = 0.35
 PATIENTS = 250

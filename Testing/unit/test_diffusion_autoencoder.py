@@ -31,18 +31,18 @@ from VertebralGradingLib.diffusion_autoencoder.network import (  # noqa: E402
 from VertebralGradingLib.diffusion_autoencoder.patches import finer, psnr, to_hu, to_network  # noqa: E402
 from VertebralGradingLib.errors import CentroidError, InputError, MethodError  # noqa: E402
 from VertebralGradingLib.files import grade_files  # noqa: E402
-from VertebralGradingLib.image_io import write_volume  # noqa: E402
-from VertebralGradingLib.methods import METHODS, REQUIRES, load  # noqa: E402
+from VertebralGradingLib.image.io import write_volume  # noqa: E402
+from VertebralGradingLib.image.volume import Volume  # noqa: E402
+from VertebralGradingLib.methods.table import METHODS, REQUIRES, load  # noqa: E402
 from VertebralGradingLib.models import places, registry  # noqa: E402
 from VertebralGradingLib.models.cards import Card  # noqa: E402
 from VertebralGradingLib.models.weights import describe_file  # noqa: E402
-from VertebralGradingLib.pictures import difference_rgb  # noqa: E402
-from VertebralGradingLib.points import write_markups  # noqa: E402
 from VertebralGradingLib.report.drawn import Drawn, figures  # noqa: E402
-from VertebralGradingLib.spine import build_spine  # noqa: E402
+from VertebralGradingLib.report.pictures import difference_rgb  # noqa: E402
+from VertebralGradingLib.spine.points import write_markups  # noqa: E402
+from VertebralGradingLib.spine.spine import build_spine  # noqa: E402
 from VertebralGradingLib.training import autoencoder  # noqa: E402
 from VertebralGradingLib.training.latent import Labelled, fit_grader  # noqa: E402
-from VertebralGradingLib.volume import Volume  # noqa: E402
 
 TINY = autoencoder.configured("tiny")
 GUIDED = replace(TINY.network, places=2, guide=2)

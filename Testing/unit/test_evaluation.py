@@ -13,13 +13,13 @@ pytest.importorskip("torch")
 from VertebralGradingLib.errors import InputError, MethodError
 from VertebralGradingLib.evaluation import bodies, body_tables
 from VertebralGradingLib.evaluation.statistics import area_under_curve, by_subject, written
+from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.phantom.folders import write_grades, write_subject
 from VertebralGradingLib.phantom.imaging import Scanner
 from VertebralGradingLib.phantom.plans import SubjectPlan
 from VertebralGradingLib.phantom.subjects import make_subject
 from VertebralGradingLib.phantom.volumes import render_ct
 from VertebralGradingLib.segmentation import CLASSICAL, Finder
-from VertebralGradingLib.volume import Volume
 
 
 def test_area_under_curve_is_that_of_scikit_learn() -> None:

@@ -16,7 +16,7 @@ from VertebralGradingLib.findings import FLAG_TEXT, POSITIONS, RESEARCH_USE, SCH
 from VertebralGradingLib.pipeline import grade
 from VertebralGradingLib.resources import resource
 from VertebralGradingLib.segmentation.labels import interpret
-from VertebralGradingLib.spine import build_spine
+from VertebralGradingLib.spine.spine import build_spine
 
 LEVELS = ["T11", "T12", "L1", "L2", "L3"]
 

@@ -23,11 +23,12 @@ from VertebralGradingLib.healthivert.patient import nearest_sound, patient_scale
 from VertebralGradingLib.healthivert.pseudo_healthy import PseudoHealthy  # noqa: E402
 from VertebralGradingLib.healthivert.rhlv import relative_height_loss  # noqa: E402
 from VertebralGradingLib.healthivert.stacks import BodyFrame, stack_of  # noqa: E402
+from VertebralGradingLib.image.sampling import sample  # noqa: E402
+from VertebralGradingLib.methods.morphometric import judged  # noqa: E402
 from VertebralGradingLib.models import places  # noqa: E402
-from VertebralGradingLib.norms import expected_log_heights  # noqa: E402
-from VertebralGradingLib.sampling import sample  # noqa: E402
+from VertebralGradingLib.morphometry.norms import expected_log_heights  # noqa: E402
 from VertebralGradingLib.segmentation.labels import interpret  # noqa: E402
-from VertebralGradingLib.spine import build_spine  # noqa: E402
+from VertebralGradingLib.spine.spine import build_spine  # noqa: E402
 from VertebralGradingLib.study import Study, prepare  # noqa: E402
 
 LEVELS = ("T11", "T12", "L1", "L2", "L3")
@@ -47,7 +48,7 @@ def study(request: pytest.FixtureRequest) -> Study:
         turn = np.array([[-0.96, 0.28, 0.0], [0.28, 0.96, 0.0], [0.0, 0.0, 1.0]])
         grid = grid_around(spine, (0.7, 0.9, 1.2), turn)
     case = box_spine_ct(spine, *grid)
-    return prepare(case.ct, build_spine(case.points), interpret(case.labels, "verse"))
+    return judged(prepare(case.ct, build_spine(case.points), interpret(case.labels, "verse")))
 
 
 def drawn(view: str, heights: np.ndarray, top: float = 20.0, first: int = 22, last: int = 37) -> DrawnStack:

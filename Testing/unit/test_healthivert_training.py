@@ -118,8 +118,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One synthetic spine of boxes as a VerSe-style folder: whole vertebrae, T12 of grade 2."""
     from rendering.analytic import analytic_spine, box_spine_ct, grid_around
 
-    from VertebralGradingLib.image_io import write_volume
-    from VertebralGradingLib.points import write_markups
+    from VertebralGradingLib.image.io import write_volume
+    from VertebralGradingLib.spine.points import write_markups
 
     root = tmp_path_factory.mktemp("verse")
     levels = ("T11", "T12", "L1", "L2")

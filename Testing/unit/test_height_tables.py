@@ -17,7 +17,7 @@ from tools.random_healthivert import random_networks
 from VertebralGradingLib.errors import InputError
 from VertebralGradingLib.evaluation import height_loss, height_tables
 from VertebralGradingLib.evaluation.height_loss import NEIGHBOURS, NETWORK, TRUE, Row
-from VertebralGradingLib.genant import grade_of_loss
+from VertebralGradingLib.morphometry.genant import grade_of_loss
 
 
 def rows(error: float = 0.02, bias: float = 0.0, subjects: int = 30) -> list[Row]:

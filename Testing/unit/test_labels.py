@@ -10,7 +10,11 @@ from rendering.analytic import AnalyticSpine, analytic_spine, grid_around, label
 from scipy.ndimage import binary_dilation
 from scipy.spatial.transform import Rotation
 
-from VertebralGradingLib.anatomy import (
+from VertebralGradingLib.errors import MaskError
+from VertebralGradingLib.image.volume import Volume
+from VertebralGradingLib.segmentation import find_body
+from VertebralGradingLib.segmentation.labels import VertebraLabels, centroids_from_labels, interpret
+from VertebralGradingLib.spine.anatomy import (
     COMMON,
     ORDER,
     TOTALSEGMENTATOR_V1,
@@ -20,12 +24,8 @@ from VertebralGradingLib.anatomy import (
     levels_from,
     region,
 )
-from VertebralGradingLib.errors import MaskError
-from VertebralGradingLib.points import Point
-from VertebralGradingLib.segmentation import find_body
-from VertebralGradingLib.segmentation.labels import VertebraLabels, centroids_from_labels, interpret
-from VertebralGradingLib.spine import build_spine
-from VertebralGradingLib.volume import Volume
+from VertebralGradingLib.spine.points import Point
+from VertebralGradingLib.spine.spine import build_spine
 
 TURN = Rotation.from_euler("xyz", [12, -8, 15], degrees=True).as_matrix()
 GRIDS = {

@@ -23,11 +23,12 @@ from rendering.analytic import (
 )
 from scipy.spatial.transform import Rotation
 
-from VertebralGradingLib.defects import find_defects
 from VertebralGradingLib.errors import CentroidError, MaskError
 from VertebralGradingLib.findings import POSITIONS, Finding, Report
-from VertebralGradingLib.morphometric import move_points
-from VertebralGradingLib.morphometry import (
+from VertebralGradingLib.methods.morphometric import move_points
+from VertebralGradingLib.morphometry.body import SHAPE, STEP_MM, BodyMask, body_grid
+from VertebralGradingLib.morphometry.defects import find_defects
+from VertebralGradingLib.morphometry.heights import (
     INSET,
     POINT_NAMES,
     _local_value,
@@ -35,11 +36,10 @@ from VertebralGradingLib.morphometry import (
     measure,
     slab_heights,
 )
+from VertebralGradingLib.morphometry.sheets import AHEAD_MM
 from VertebralGradingLib.pipeline import explain, grade
-from VertebralGradingLib.segmentation.body import SHAPE, STEP_MM, BodyMask, body_grid
 from VertebralGradingLib.segmentation.labels import interpret
-from VertebralGradingLib.sheets import AHEAD_MM
-from VertebralGradingLib.spine import build_spine
+from VertebralGradingLib.spine.spine import build_spine
 from VertebralGradingLib.study import Study, prepare
 
 LEVELS = ["T12", "L1", "L2", "L3"]

@@ -8,11 +8,12 @@ from rendering.analytic import analytic_spine, box_spine_ct, grid_around
 
 from VertebralGradingLib.errors import CentroidError, MaskError, MethodError
 from VertebralGradingLib.healthivert.neighbours import from_neighbours
-from VertebralGradingLib.methods import load
-from VertebralGradingLib.norms import expected_log_heights
+from VertebralGradingLib.methods.morphometric import judged
+from VertebralGradingLib.methods.table import load
+from VertebralGradingLib.morphometry.norms import expected_log_heights
 from VertebralGradingLib.pipeline import grade
 from VertebralGradingLib.segmentation.labels import interpret
-from VertebralGradingLib.spine import build_spine
+from VertebralGradingLib.spine.spine import build_spine
 from VertebralGradingLib.study import Study, prepare
 
 LEVELS = ("T11", "T12", "L1", "L2", "L3")
@@ -26,7 +27,7 @@ def study(front: float, back: float = 1.0, left: float = 1.0) -> Study:
     heights[2] *= [front, (front + back) / 2, back]
     spine = analytic_spine(LEVELS, heights, sagittal_deg=[4, 2, 0, -2, -4], origin=(12, -30, 200))
     case = box_spine_ct(spine, *grid_around(spine, (0.8, 0.8, 0.8)))
-    return prepare(None, build_spine(case.points), interpret(case.labels, "verse"))
+    return judged(prepare(None, build_spine(case.points), interpret(case.labels, "verse")))
 
 
 @pytest.fixture(scope="module")

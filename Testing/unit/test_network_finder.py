@@ -20,11 +20,11 @@ from VertebralGradingLib.errors import MethodError  # noqa: E402
 from VertebralGradingLib.models import places, registry  # noqa: E402
 from VertebralGradingLib.models.cards import Card  # noqa: E402
 from VertebralGradingLib.models.weights import describe_file, read_arrays  # noqa: E402
-from VertebralGradingLib.morphometry import measure  # noqa: E402
+from VertebralGradingLib.morphometry.heights import measure  # noqa: E402
 from VertebralGradingLib.segmentation import finders  # noqa: E402
 from VertebralGradingLib.segmentation.learned import FILE, MODEL, NetworkFinder, _softness, finder_of_weights  # noqa: E402
 from VertebralGradingLib.segmentation.network import EDGE, BodyNetwork, NetworkConfig  # noqa: E402
-from VertebralGradingLib.spine import build_spine  # noqa: E402
+from VertebralGradingLib.spine.spine import build_spine  # noqa: E402
 
 LEVELS = ("T12", "L1", "L2")
 HEIGHTS = np.array([[24.0, 22.0, 25.0], [18.0, 19.0, 25.0], [26.0, 24.0, 27.0]])

@@ -13,7 +13,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
 from VertebralGradingLib.errors import InputError, OutputError  # noqa: E402
-from VertebralGradingLib.genant import grade_of_loss  # noqa: E402
+from VertebralGradingLib.image.sampling import sample  # noqa: E402
+from VertebralGradingLib.morphometry.genant import grade_of_loss  # noqa: E402
 from VertebralGradingLib.phantom.command import describe_counts, published_counts, write_dataset  # noqa: E402
 from VertebralGradingLib.phantom.dataset import DatasetOptions, PhantomDataset  # noqa: E402
 from VertebralGradingLib.phantom.draw import draw_spine  # noqa: E402
@@ -26,7 +27,6 @@ from VertebralGradingLib.phantom.plans import plan, verse19_counts  # noqa: E402
 from VertebralGradingLib.phantom.pool import PoolSpine, draw_pool, load_pool, save_pool  # noqa: E402
 from VertebralGradingLib.phantom.subjects import draw_loss  # noqa: E402
 from VertebralGradingLib.phantom.volumes import render_ct  # noqa: E402
-from VertebralGradingLib.sampling import sample  # noqa: E402
 from VertebralGradingLib.segmentation.labels import centroids_from_labels, interpret  # noqa: E402
 
 

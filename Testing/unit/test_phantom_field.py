@@ -7,9 +7,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from VertebralGradingLib.anatomy import VERSE  # noqa: E402
 from VertebralGradingLib.errors import MaskError  # noqa: E402
-from VertebralGradingLib.morphometry import measure  # noqa: E402
+from VertebralGradingLib.image.volume import Volume  # noqa: E402
+from VertebralGradingLib.morphometry.body import BodyMask, body_grid  # noqa: E402
+from VertebralGradingLib.morphometry.heights import measure  # noqa: E402
+from VertebralGradingLib.morphometry.sheets import AHEAD_MM, LEFT_MM  # noqa: E402
 from VertebralGradingLib.phantom.alignment import align, rotation  # noqa: E402
 from VertebralGradingLib.phantom.body import body_depth  # noqa: E402
 from VertebralGradingLib.phantom.columns import AMOUNTS, COLUMNS, View, index, indices  # noqa: E402
@@ -21,10 +23,8 @@ from VertebralGradingLib.phantom.mimics import SINGLE, add_mimics  # noqa: E402
 from VertebralGradingLib.phantom.parameters import SpineParameters, healed  # noqa: E402
 from VertebralGradingLib.phantom.patches import body_middle  # noqa: E402
 from VertebralGradingLib.phantom.truth import body_heights, stated_edges, truth  # noqa: E402
-from VertebralGradingLib.reformation import sample_where  # noqa: E402
-from VertebralGradingLib.segmentation.body import BodyMask, body_grid  # noqa: E402
-from VertebralGradingLib.sheets import AHEAD_MM, LEFT_MM  # noqa: E402
-from VertebralGradingLib.volume import Volume  # noqa: E402
+from VertebralGradingLib.spine.anatomy import VERSE  # noqa: E402
+from VertebralGradingLib.spine.reformation import sample_where  # noqa: E402
 
 LABEL = {level: label for label, level in VERSE.items()}
 

@@ -12,10 +12,10 @@ import pytest
 from nibabel import orientations
 from scipy.spatial.transform import Rotation
 
-from VertebralGradingLib.anatomy import VERSE, parse_level
 from VertebralGradingLib.errors import CentroidError
-from VertebralGradingLib.points import Point, parse_verse, positions, read_points, write_markups
-from VertebralGradingLib.volume import Volume
+from VertebralGradingLib.image.volume import Volume
+from VertebralGradingLib.spine.anatomy import VERSE, parse_level
+from VertebralGradingLib.spine.points import Point, parse_verse, positions, read_points, write_markups
 
 WORLD = [("T12", (10.0, -20.5, 300.25)), ("L1", (11.0, -22.0, 270.0)), ("L2", (12.5, -21.0, 238.75))]
 

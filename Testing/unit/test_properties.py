@@ -19,18 +19,18 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from VertebralGradingLib.anatomy import COMMON, GRADABLE, ORDER, parse_level, rank
 from VertebralGradingLib.errors import InputError, VertebralGradingError
 from VertebralGradingLib.findings import FLAG_TEXT, Report
-from VertebralGradingLib.image_io import as_labels
+from VertebralGradingLib.image.io import as_labels
+from VertebralGradingLib.image.sampling import sample
+from VertebralGradingLib.image.volume import Volume, as_ct
+from VertebralGradingLib.morphometry.reference import grade_heights
 from VertebralGradingLib.pipeline import grade
-from VertebralGradingLib.points import Point, parse_fcsv, parse_markups, parse_verse
-from VertebralGradingLib.reference import grade_heights
 from VertebralGradingLib.resources import resource
-from VertebralGradingLib.sampling import sample
 from VertebralGradingLib.segmentation.labels import centroids_from_labels, interpret
-from VertebralGradingLib.spine import Spine, build_spine
-from VertebralGradingLib.volume import Volume, as_ct
+from VertebralGradingLib.spine.anatomy import COMMON, GRADABLE, ORDER, parse_level, rank
+from VertebralGradingLib.spine.points import Point, parse_fcsv, parse_markups, parse_verse
+from VertebralGradingLib.spine.spine import Spine, build_spine
 
 COMMON_SETTINGS: dict[str, Any] = {
     "deadline": None,

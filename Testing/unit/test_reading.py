@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from rendering.analytic import Pit, analytic_spine, grid_around, label_volume, usual_heights
 
-from VertebralGradingLib import anatomy
 from VertebralGradingLib.errors import CentroidError, InputError
 from VertebralGradingLib.findings import FLAG_TEXT, Evidence, Finding, Reading, Report
-from VertebralGradingLib.morphometric import defect_decision, move_points, shift_levels
+from VertebralGradingLib.methods.morphometric import defect_decision, move_points, shift_levels
 from VertebralGradingLib.pipeline import grade
 from VertebralGradingLib.reading import EXCLUSIONS, LIMIT, History, exclude, set_reader, set_reader_grade
 from VertebralGradingLib.segmentation.labels import interpret
-from VertebralGradingLib.spine import build_spine
+from VertebralGradingLib.spine import anatomy
+from VertebralGradingLib.spine.spine import build_spine
 
 LEVELS = ("T10", "T11", "T12", "L1", "L2")
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from VertebralGradingLib.anatomy import axis_position
-from VertebralGradingLib.genant import GRADE_BOUNDS, deformity, grade_of_loss, grade_of_score, score_of_loss
-from VertebralGradingLib.norms import expected_log_heights
-from VertebralGradingLib.reference import HeightGrade, grade_heights, graded_loss
+from VertebralGradingLib.morphometry.genant import GRADE_BOUNDS, deformity, grade_of_loss, grade_of_score, score_of_loss
+from VertebralGradingLib.morphometry.norms import expected_log_heights
+from VertebralGradingLib.morphometry.reference import HeightGrade, grade_heights, graded_loss
+from VertebralGradingLib.spine.anatomy import axis_position
 
 LEVELS = [*(f"T{n}" for n in range(4, 13)), "L1", "L2", "L3", "L4"]
 ALL = [*(f"T{n}" for n in range(1, 13)), *(f"L{n}" for n in range(1, 6))]

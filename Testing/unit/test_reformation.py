@@ -12,7 +12,9 @@ from rendering.analytic import AnalyticSpine, Phantom, analytic_spine, box_spine
 from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
 
-from VertebralGradingLib.reformation import (
+from VertebralGradingLib.image.sampling import sample
+from VertebralGradingLib.image.volume import AIR_HU, Volume
+from VertebralGradingLib.spine.reformation import (
     CROP_SIZE,
     VOI_SIGMA_MM,
     Grid,
@@ -23,9 +25,7 @@ from VertebralGradingLib.reformation import (
     straightened_block,
     to_volume,
 )
-from VertebralGradingLib.sampling import sample
-from VertebralGradingLib.spine import Spine, build_spine
-from VertebralGradingLib.volume import AIR_HU, Volume
+from VertebralGradingLib.spine.spine import Spine, build_spine
 
 RNG = np.random.default_rng(5)
 LEVELS = ["T11", "T12", "L1", "L2", "L3"]

@@ -21,19 +21,19 @@ import SimpleITK as sitk
 
 from VertebralGradingLib.errors import OutputError
 from VertebralGradingLib.findings import FLAG_TEXT, POSITIONS, RESEARCH_USE, Evidence, Finding, Reading, Report
-from VertebralGradingLib.pictures import Overview, label_picture, sagittal_overview, to_gray
-from VertebralGradingLib.points import Point
+from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.report.canvas import Canvas, encode_png
 from VertebralGradingLib.report.colors import caption, color_of, color_of_grade, grade_colors
 from VertebralGradingLib.report.csv_table import COLUMNS, csv_text
 from VertebralGradingLib.report.marks import spread
 from VertebralGradingLib.report.patches import patch_grid
+from VertebralGradingLib.report.pictures import Overview, label_picture, sagittal_overview, to_gray
 from VertebralGradingLib.report.privacy import without_private
 from VertebralGradingLib.report.profile import height_profile, level_places
 from VertebralGradingLib.report.sentences import sentence, summary_sentence
 from VertebralGradingLib.report.write import NAMES, write_report
-from VertebralGradingLib.spine import Spine, build_spine
-from VertebralGradingLib.volume import Volume
+from VertebralGradingLib.spine.points import Point
+from VertebralGradingLib.spine.spine import Spine, build_spine
 
 ROOT = Path(__file__).resolve().parents[2]
 LEVELS = ("T11", "T12", "L1", "L2", "L3")

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from rendering.analytic import analytic_spine, usual_heights
 
-from VertebralGradingLib.anatomy import COMMON, ORDER, levels_from
-from VertebralGradingLib.curve import Curve, axes_from
 from VertebralGradingLib.errors import CentroidError
-from VertebralGradingLib.points import Point
-from VertebralGradingLib.spine import Spine, build_spine
+from VertebralGradingLib.spine.anatomy import COMMON, ORDER, levels_from
+from VertebralGradingLib.spine.curve import Curve, axes_from
+from VertebralGradingLib.spine.points import Point
+from VertebralGradingLib.spine.spine import Spine, build_spine
 
 RNG = np.random.default_rng(11)
 WHOLE = [level for level in COMMON if level[0] in "TL"]

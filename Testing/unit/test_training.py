@@ -18,7 +18,7 @@ pytest.importorskip("safetensors")
 from torch import nn  # noqa: E402
 
 from VertebralGradingLib.errors import InputError, MethodError, OutputError  # noqa: E402
-from VertebralGradingLib.png import outlined, tile, windowed, write_png  # noqa: E402
+from VertebralGradingLib.image.png import outlined, tile, windowed, write_png  # noqa: E402
 from VertebralGradingLib.segmentation.network import (  # noqa: E402
     BodyNetwork,
     NetworkConfig,

@@ -16,8 +16,8 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, 
 from scipy.spatial.transform import Rotation
 
 from VertebralGradingLib.errors import InputError, MaskError
-from VertebralGradingLib.image_io import as_labels, read_labels, read_volume, write_volume
-from VertebralGradingLib.volume import AIR_HU, Volume, as_ct, check_hounsfield
+from VertebralGradingLib.image.io import as_labels, read_labels, read_volume, write_volume
+from VertebralGradingLib.image.volume import AIR_HU, Volume, as_ct, check_hounsfield
 
 RNG = np.random.default_rng(3)
 SHAPE = (7, 8, 9)

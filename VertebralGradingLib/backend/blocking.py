@@ -29,9 +29,9 @@ from VertebralGradingLib.backend.session import (
 )
 from VertebralGradingLib.backend.temporary import request_folder, sweep
 from VertebralGradingLib.errors import VertebralGradingError
-from VertebralGradingLib.points import Point
+from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.segmentation.labels import VertebraLabels
-from VertebralGradingLib.volume import Volume
+from VertebralGradingLib.spine.points import Point
 
 PATIENCE_S = 3.0
 """How long a cancelled or closed worker may take before it is terminated, and then again before it is killed."""
@@ -101,7 +101,7 @@ class WorkerClient:
             points: centroids; may be empty with a mask.
             mask: label volume, or vertebrae that are named already.
             lowest: level of the most caudal point.
-            methods: names out of :data:`methods.METHODS`.
+            methods: names out of :data:`table.METHODS`.
             numbering: how a label volume is numbered.
             bodies: also return the bodies that were measured.
             on_progress: (done, total, level).

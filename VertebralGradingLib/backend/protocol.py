@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralGradingLib.errors import InputError, OutputError, VertebralGradingError
-from VertebralGradingLib.points import Point
+from VertebralGradingLib.image.volume import Volume, empty_grid
 from VertebralGradingLib.segmentation.labels import Kind, VertebraLabels
-from VertebralGradingLib.volume import Volume, empty_grid
+from VertebralGradingLib.spine.points import Point
 
 PROTOCOL = 1
 """Version told in ``ready``; a client refuses another."""

@@ -104,8 +104,8 @@ class Server:
             self._cancelled.discard(number)
 
     def _grade(self, request: dict[str, Any]) -> dict[str, Any]:
-        from VertebralGradingLib.bodies import body_labels
         from VertebralGradingLib.findings import Finding
+        from VertebralGradingLib.methods.bodies import body_labels
         from VertebralGradingLib.pipeline import grade
         from VertebralGradingLib.study import Study
 
@@ -149,7 +149,7 @@ class Server:
     def _info(self, request: dict[str, Any]) -> dict[str, Any]:
         from VertebralGradingLib._version import __version__
         from VertebralGradingLib.backend.device import choose_device, describe_devices
-        from VertebralGradingLib.methods import METHODS
+        from VertebralGradingLib.methods.table import METHODS
 
         known = describe_devices()
         if request.get("device"):
@@ -157,10 +157,10 @@ class Server:
         return {"version": __version__, "methods": list(METHODS), **known}
 
     def _inputs(self, request: dict[str, Any]) -> tuple[Any, Any, Any]:
-        from VertebralGradingLib.image_io import as_labels
+        from VertebralGradingLib.image.io import as_labels
+        from VertebralGradingLib.image.volume import as_ct
         from VertebralGradingLib.segmentation.labels import centroids_from_labels, interpret
-        from VertebralGradingLib.spine import build_spine
-        from VertebralGradingLib.volume import as_ct
+        from VertebralGradingLib.spine.spine import build_spine
 
         ct = mask = None
         if request.get("ct"):

@@ -81,7 +81,7 @@ def grade(
 def demo(out: _OutDir = Path("demo-output")) -> None:
     """Grade a small synthetic CT with one wedge-shaped vertebra (L1)."""
     from VertebralGradingLib.demo import LEVELS, WEDGE_LOSS, WEDGED, write_demo_case
-    from VertebralGradingLib.morphometry import INSET
+    from VertebralGradingLib.morphometry.heights import INSET
 
     with _writing():
         ct, centroids = write_demo_case(out)
@@ -102,9 +102,9 @@ def centroids(
     numbering: _Numbering = "auto",
 ) -> None:
     """Compute body centroids from a mask and write them as Slicer markups."""
-    from VertebralGradingLib.image_io import read_labels
-    from VertebralGradingLib.points import write_markups
+    from VertebralGradingLib.image.io import read_labels
     from VertebralGradingLib.segmentation.labels import centroids_from_labels, interpret
+    from VertebralGradingLib.spine.points import write_markups
 
     points = centroids_from_labels(interpret(read_labels(from_mask), numbering))
     with _writing():
@@ -247,7 +247,7 @@ def _print(report: Report) -> None:
 def _info() -> dict[str, Any]:
     from importlib.metadata import PackageNotFoundError, version
 
-    from VertebralGradingLib.methods import REQUIRES
+    from VertebralGradingLib.methods.table import REQUIRES
 
     def installed(name: str) -> str | None:
         try:

@@ -23,7 +23,7 @@ from VertebralGradingLib.errors import InputError, MethodError
 from VertebralGradingLib.models.registry import Model, find_model
 from VertebralGradingLib.models.threads import leave_a_core
 from VertebralGradingLib.models.weights import read_arrays
-from VertebralGradingLib.reformation import PATCH_SIZE
+from VertebralGradingLib.spine.reformation import PATCH_SIZE
 
 MODEL = "diffusion-autoencoder"
 """The model in the registry."""

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from VertebralGradingLib.diffusion_autoencoder import VOI_MM
 from VertebralGradingLib.errors import CentroidError, InputError, MethodError
 from VertebralGradingLib.findings import Evidence
-from VertebralGradingLib.genant import grade_of_score
-from VertebralGradingLib.reformation import sagittal_patch
-from VertebralGradingLib.spine import Spine, Vertebra
+from VertebralGradingLib.image.volume import Volume
+from VertebralGradingLib.morphometry.genant import grade_of_score
+from VertebralGradingLib.spine.reformation import sagittal_patch
+from VertebralGradingLib.spine.spine import Spine, Vertebra
 from VertebralGradingLib.study import Study
-from VertebralGradingLib.volume import Volume
 
 if TYPE_CHECKING:
     from VertebralGradingLib.diffusion_autoencoder.inference import Autoencoder, Counterfactual

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from VertebralGradingLib.reformation import PATCH_SIZE
+from VertebralGradingLib.spine.reformation import PATCH_SIZE
 
 _TIME_PERIOD = 10000.0
 _GUIDE_FACTOR = 8

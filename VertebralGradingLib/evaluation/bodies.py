@@ -20,17 +20,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralGradingLib import pipeline
-from VertebralGradingLib.anatomy import VERSE
 from VertebralGradingLib.errors import InputError, MethodError
 from VertebralGradingLib.findings import Finding
-from VertebralGradingLib.points import Point
-from VertebralGradingLib.sampling import sample
+from VertebralGradingLib.image.sampling import sample
+from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.segmentation import BodyMask
 from VertebralGradingLib.segmentation.finders import choose_finder
 from VertebralGradingLib.segmentation.labels import interpret
-from VertebralGradingLib.spine import build_spine
+from VertebralGradingLib.spine.anatomy import VERSE
+from VertebralGradingLib.spine.points import Point
+from VertebralGradingLib.spine.spine import build_spine
 from VertebralGradingLib.study import Study
-from VertebralGradingLib.volume import Volume
 
 GRADE_SHARES = (0.803, 0.097, 0.066, 0.034)
 """Grades 0-3 as often as in VerSe 2019 (Loeffler et al., Radiol AI 2020)."""

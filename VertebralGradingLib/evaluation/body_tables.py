@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from VertebralGradingLib.evaluation.bodies import Row
 from VertebralGradingLib.evaluation.statistics import area_under_curve, by_subject, written
-from VertebralGradingLib.genant import score_of_loss
+from VertebralGradingLib.morphometry.genant import score_of_loss
 
 
 def describe(rows: Sequence[Row]) -> list[str]:

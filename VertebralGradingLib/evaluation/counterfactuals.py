@@ -159,12 +159,12 @@ def draw_cases(count: int, seed: int = 9000) -> Iterator[list[Case]]:
 
 
 def _cases(pool: list[Any], level: str, seed: int, subject: str) -> list[Case]:
-    from VertebralGradingLib.anatomy import axis_position
-    from VertebralGradingLib.genant import grade_of_loss
+    from VertebralGradingLib.morphometry.genant import grade_of_loss
     from VertebralGradingLib.phantom.dataset import DatasetOptions, PhantomDataset
     from VertebralGradingLib.phantom.fracture import fracture
     from VertebralGradingLib.phantom.parameters import healed
     from VertebralGradingLib.phantom.truth import body_heights
+    from VertebralGradingLib.spine.anatomy import axis_position
 
     spine, loss = pool[0].spine, pool[0].graded_loss(level)
     wanted, names, states = [0], ["healed"], [healed(spine, (level,))]

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, gaussian_filter
 
 from VertebralGradingLib.errors import MaskError
-from VertebralGradingLib.morphometry import measure
-from VertebralGradingLib.sampling import sample
+from VertebralGradingLib.image.sampling import sample
+from VertebralGradingLib.image.volume import Volume
+from VertebralGradingLib.morphometry.heights import measure
 from VertebralGradingLib.segmentation.finders import choose_finder
-from VertebralGradingLib.volume import Volume
 
 Image = NDArray[np.floating]
 Mask = NDArray[np.bool_]

@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralGradingLib.anatomy import axis_position
 from VertebralGradingLib.errors import InputError, MaskError, MethodError
 from VertebralGradingLib.evaluation.likeness import Likeness, likeness
 from VertebralGradingLib.evaluation.scanned import slices_of
@@ -28,13 +27,14 @@ from VertebralGradingLib.healthivert.neighbours import Shape, interpolated
 from VertebralGradingLib.healthivert.patient import patient_scale
 from VertebralGradingLib.healthivert.pseudo_healthy import PseudoHealthy, column_heights
 from VertebralGradingLib.healthivert.rhlv import View
-from VertebralGradingLib.height_rows import HeightRow, grade_rows
+from VertebralGradingLib.morphometry.height_rows import HeightRow, grade_rows
+from VertebralGradingLib.morphometry.sheets import Sheets
 from VertebralGradingLib.phantom.field import Prepared, prepare
 from VertebralGradingLib.phantom.parameters import healed
 from VertebralGradingLib.phantom.plans import PRESETS, SubjectPlan, plan
 from VertebralGradingLib.phantom.subjects import Subject, make_subject
 from VertebralGradingLib.phantom.truth import body_sheets
-from VertebralGradingLib.sheets import Sheets
+from VertebralGradingLib.spine.anatomy import axis_position
 
 Floats = NDArray[np.float64]
 TRUE, NEIGHBOURS, NETWORK, ALONE = "true", "neighbours", "healthivert", "alone"

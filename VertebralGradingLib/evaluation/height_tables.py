@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from VertebralGradingLib.evaluation.height_loss import ALONE, NAMES, NEIGHBOURS, NETWORK, TRUE, Row
 from VertebralGradingLib.evaluation.latent import macro_f1
 from VertebralGradingLib.evaluation.statistics import by_subject, written
-from VertebralGradingLib.genant import grade_of_loss
 from VertebralGradingLib.healthivert.method import edge_of_third
+from VertebralGradingLib.morphometry.genant import grade_of_loss
 
 PUBLISHED = {
     "HealthiVert-GAN": (0.727, 0.753, 0.723),

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from sklearn.metrics import cohen_kappa_score
 
 from VertebralGradingLib import pipeline
-from VertebralGradingLib.anatomy import axis_position
 from VertebralGradingLib.diffusion_autoencoder.latent import LatentGrader, rounded
 from VertebralGradingLib.errors import InputError
 from VertebralGradingLib.evaluation.statistics import area_under_curve, by_subject, written
-from VertebralGradingLib.reformation import sagittal_patch
 from VertebralGradingLib.segmentation.labels import interpret
-from VertebralGradingLib.spine import build_spine
+from VertebralGradingLib.spine.anatomy import axis_position
+from VertebralGradingLib.spine.reformation import sagittal_patch
+from VertebralGradingLib.spine.spine import build_spine
 from VertebralGradingLib.training.latent import Labelled, fit_grader
 
 PUBLISHED = {

@@ -8,14 +8,14 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralGradingLib.anatomy import axis_position
 from VertebralGradingLib.healthivert.rhlv import View
 from VertebralGradingLib.healthivert.stacks import BodyFrame, Stack
+from VertebralGradingLib.morphometry.sheets import Sheets
 from VertebralGradingLib.phantom.field import Field, Prepared
 from VertebralGradingLib.phantom.patches import Pose, scan
 from VertebralGradingLib.phantom.subjects import Subject
-from VertebralGradingLib.reformation import Grid
-from VertebralGradingLib.sheets import Sheets
+from VertebralGradingLib.spine.anatomy import axis_position
+from VertebralGradingLib.spine.reformation import Grid
 
 _WINDOW = 9
 _BATCH = 8

@@ -22,13 +22,13 @@ from VertebralGradingLib.healthivert.rhlv import View
 from VertebralGradingLib.healthivert.stacks import BodyFrame, stack_of
 from VertebralGradingLib.healthivert.synthesis import ViewNetworks
 from VertebralGradingLib.healthivert.volumes import PseudoHealthyVolumes, closed_volumes
+from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.models.registry import Model, find_model
 from VertebralGradingLib.models.threads import leave_a_core
 from VertebralGradingLib.models.weights import read_arrays
-from VertebralGradingLib.sheets import AHEAD_MM, LEFT_MM, Sheets
-from VertebralGradingLib.spine import Spine
+from VertebralGradingLib.morphometry.sheets import AHEAD_MM, LEFT_MM, Sheets
+from VertebralGradingLib.spine.spine import Spine
 from VertebralGradingLib.study import MeasuredVertebra
-from VertebralGradingLib.volume import Volume
 
 MODEL = "healthivert"
 """The model in the registry."""

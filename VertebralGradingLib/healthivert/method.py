@@ -8,16 +8,15 @@ import numpy as np
 
 from VertebralGradingLib.errors import CentroidError, MaskError, MethodError
 from VertebralGradingLib.findings import Evidence
-from VertebralGradingLib.genant import grade_of_score, score_of_loss
 from VertebralGradingLib.healthivert.neighbours import from_neighbours
 from VertebralGradingLib.healthivert.patient import patient_scale
 from VertebralGradingLib.healthivert.pseudo_healthy import PseudoHealthy
 from VertebralGradingLib.healthivert.rhlv import RelativeHeightLoss
-from VertebralGradingLib.height_rows import UNTRUSTED
-from VertebralGradingLib.morphometric import MorphometricGrading
-from VertebralGradingLib.sheets import AHEAD_MM, LEFT_MM
+from VertebralGradingLib.image.volume import Volume
+from VertebralGradingLib.morphometry.genant import grade_of_score, score_of_loss
+from VertebralGradingLib.morphometry.height_rows import UNTRUSTED
+from VertebralGradingLib.morphometry.sheets import AHEAD_MM, LEFT_MM
 from VertebralGradingLib.study import MeasuredVertebra, Study
-from VertebralGradingLib.volume import Volume
 
 if TYPE_CHECKING:
     from VertebralGradingLib.healthivert.inference import Healthivert
@@ -29,8 +28,6 @@ _EDGE_SHARE = 6.0 / 5.0
 _SD_LOSS = 0.05
 """Of a loss against neighbours: the 8 sound vertebrae of the development mask verse004 differ from theirs by 0.04 in
 the whole and 0.05 in a third (root mean square)."""
-_FRACTURED = 1
-"""Grade of morphometry from which on a vertebra is no example for its neighbours, and is made healthy before them."""
 _LOADED: dict[str, Healthivert] = {}
 """The one model that is kept, by its place and checksum."""
 
@@ -47,7 +44,7 @@ class NeighbourGrading:
 
     def grade(self, study: Study) -> dict[str, Evidence]:
         """Evidence for every vertebra that was measured without doubt and has a sound neighbour."""
-        broken, out = _broken(study), {}
+        broken, out = study.fractured, {}
         for item in _whole(study):
             try:
                 seen = from_neighbours(study, item.vertebra.level, broken)
@@ -73,7 +70,7 @@ class NeighbourGrading:
         """
         _check_kind(kind, options)
         item = _place(study, level)
-        seen = from_neighbours(study, level, _broken(study))
+        seen = from_neighbours(study, level, study.fractured)
         return {**_map(seen, item), "reference": "neighbours", "reference_levels": list(seen.sources)}
 
 
@@ -261,7 +258,7 @@ class _Patient:
     """The measured vertebrae of one study beside what is drawn of them, each once and when it is asked for."""
 
     def __init__(self, study: Study, ct: Volume, system: Healthivert) -> None:
-        levels, whole = _broken(study), _whole(study)
+        levels, whole = study.fractured, _whole(study)
         self.items = _measured(study)
         self.broken = [item.vertebra.level in levels for item in self.items]
         self.whole = [item in whole for item in self.items]
@@ -282,12 +279,6 @@ class _Patient:
         """See :func:`patient.patient_scale`; sound are those that morphometry does not call fractured."""
         sound = [whole and not broken for whole, broken in zip(self.whole, self.broken, strict=True)]
         return patient_scale(number, sound, self.seen)
-
-
-def _broken(study: Study) -> set[str]:
-    """Levels that morphometry calls fractured."""
-    said = MorphometricGrading().grade(study)
-    return {level for level, one in said.items() if (one.grade or 0) >= _FRACTURED}
 
 
 def _ct(ct: Volume | None) -> Volume:

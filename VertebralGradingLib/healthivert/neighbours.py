@@ -13,9 +13,9 @@ import numpy as np
 
 from VertebralGradingLib.errors import CentroidError, MaskError
 from VertebralGradingLib.healthivert.pseudo_healthy import Floats, PseudoHealthy, column_heights
-from VertebralGradingLib.height_rows import UNTRUSTED
-from VertebralGradingLib.norms import expected_log_heights
-from VertebralGradingLib.sheets import AHEAD_MM, LEFT_MM, Sheets
+from VertebralGradingLib.morphometry.height_rows import UNTRUSTED
+from VertebralGradingLib.morphometry.norms import expected_log_heights
+from VertebralGradingLib.morphometry.sheets import AHEAD_MM, LEFT_MM, Sheets
 from VertebralGradingLib.study import MeasuredVertebra, Study
 
 

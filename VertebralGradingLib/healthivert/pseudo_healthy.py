@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralGradingLib.healthivert.rhlv import THIRDS, RelativeHeightLoss, View
-from VertebralGradingLib.sheets import Sheets
+from VertebralGradingLib.morphometry.sheets import Sheets
 
 Floats = NDArray[np.float64]
 RIM_MM = 1.5

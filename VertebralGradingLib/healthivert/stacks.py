@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from VertebralGradingLib.errors import MaskError
 from VertebralGradingLib.healthivert.rhlv import View
-from VertebralGradingLib.reformation import Grid, curved_grid, rigid_grid, sample_where
-from VertebralGradingLib.sampling import sample
-from VertebralGradingLib.sheets import AHEAD_MM, LEFT_MM, Sheets
-from VertebralGradingLib.spine import Spine, Vertebra
+from VertebralGradingLib.image.sampling import sample
+from VertebralGradingLib.image.volume import Volume
+from VertebralGradingLib.morphometry.sheets import AHEAD_MM, LEFT_MM, Sheets
+from VertebralGradingLib.spine.reformation import Grid, curved_grid, rigid_grid, sample_where
+from VertebralGradingLib.spine.spine import Spine, Vertebra
 from VertebralGradingLib.study import MeasuredVertebra
-from VertebralGradingLib.volume import Volume
 
 Floats = NDArray[np.float64]
 STEP_MM = 3.0

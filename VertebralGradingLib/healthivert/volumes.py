@@ -15,9 +15,9 @@ from VertebralGradingLib.healthivert.fusion import HALF_MM, DrawnStack, fused
 from VertebralGradingLib.healthivert.preparation import to_hu
 from VertebralGradingLib.healthivert.rhlv import RelativeHeightLoss, Variant, View, relative_height_loss
 from VertebralGradingLib.healthivert.stacks import INSIDE, BodyFrame
-from VertebralGradingLib.sampling import sample
+from VertebralGradingLib.image.sampling import sample
+from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.study import MeasuredVertebra
-from VertebralGradingLib.volume import Volume
 
 Floats = NDArray[np.float64]
 MARGIN_MM = 12.0

@@ -8,6 +8,7 @@ import qt
 from slicer.i18n import tr as _
 
 from VertebralGradingLib.errors import VertebralGradingError
+from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.panel.counterfactual import CounterfactualPart
 from VertebralGradingLib.panel.height_loss import HeightLossPart
 from VertebralGradingLib.panel.session import Session
@@ -15,7 +16,6 @@ from VertebralGradingLib.panel.worker import runLater
 from VertebralGradingLib.report.explanation import patch_png, profile_png
 from VertebralGradingLib.report.sentences import other_methods, sentence
 from VertebralGradingLib.scene.inputs import voxels_from_node
-from VertebralGradingLib.volume import Volume
 
 _DRAWN, _LOST = 1, 2
 """Places of the drawn vertebra and of the map of lost height in the list."""

@@ -11,14 +11,14 @@ import slicer
 from slicer.i18n import tr as _
 
 from VertebralGradingLib.errors import CentroidError, OutputError, VertebralGradingError
+from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.panel.session import Session
 from VertebralGradingLib.report import write_report
 from VertebralGradingLib.report.drawn import HEIGHT_LOSS, Drawn, is_whole
 from VertebralGradingLib.report.write import NAMES
 from VertebralGradingLib.scene.inputs import ct_from_node, labels_from_node, points_from_node
 from VertebralGradingLib.scene.results import StudyResults
-from VertebralGradingLib.spine import Spine, build_spine
-from VertebralGradingLib.volume import Volume
+from VertebralGradingLib.spine.spine import Spine, build_spine
 
 
 class ExportPart:

@@ -10,9 +10,9 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from VertebralGradingLib.points import Point, read_points
 from VertebralGradingLib.scene.inputs import ct_from_node, labels_from_node
 from VertebralGradingLib.segmentation.labels import centroids_from_labels
+from VertebralGradingLib.spine.points import Point, read_points
 
 
 class InputsPart:

@@ -222,7 +222,7 @@ class Panel:
 def _warm() -> None:
     """Do once what grading needs while the user chooses, so that the first click is not slower than the next."""
     import VertebralGradingLib.scene.job  # noqa: F401
-    from VertebralGradingLib.points import Point
-    from VertebralGradingLib.spine import build_spine
+    from VertebralGradingLib.spine.points import Point
+    from VertebralGradingLib.spine.spine import build_spine
 
     build_spine([Point((0.0, 0.0, -30.0 * n)) for n in range(5)])  # loads the libraries that are loaded on use

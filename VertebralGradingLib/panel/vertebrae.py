@@ -10,7 +10,7 @@ import qt
 from slicer.i18n import tr as _
 
 from VertebralGradingLib.findings import POSITIONS, Finding
-from VertebralGradingLib.morphometric import shift_levels
+from VertebralGradingLib.methods.morphometric import shift_levels
 from VertebralGradingLib.panel.session import Session
 from VertebralGradingLib.reading import EXCLUSIONS, exclude, set_reader, set_reader_grade
 from VertebralGradingLib.report.colors import color_of

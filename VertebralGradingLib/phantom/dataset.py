@@ -10,9 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from VertebralGradingLib.anatomy import axis_position
 from VertebralGradingLib.errors import InputError
-from VertebralGradingLib.genant import GRADE_BOUNDS, grade_of_loss
+from VertebralGradingLib.morphometry.genant import GRADE_BOUNDS, grade_of_loss
 from VertebralGradingLib.phantom.columns import index
 from VertebralGradingLib.phantom.field import Field, Prepared, prepare
 from VertebralGradingLib.phantom.imaging import Scanner, draw_scanner
@@ -20,7 +19,8 @@ from VertebralGradingLib.phantom.parameters import TRUNK, SpineParameters, heale
 from VertebralGradingLib.phantom.patches import Pose, beside, body_middle, pose, scan
 from VertebralGradingLib.phantom.pool import PoolSpine
 from VertebralGradingLib.phantom.subjects import READER_SD
-from VertebralGradingLib.reformation import PATCH_SIZE, VOI_SIGMA_MM
+from VertebralGradingLib.spine.anatomy import axis_position
+from VertebralGradingLib.spine.reformation import PATCH_SIZE, VOI_SIGMA_MM
 
 WINDOW = 9
 """Vertebrae evaluated for a patch or block: the one of interest and four on either side."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from VertebralGradingLib.anatomy import axis_position
 from VertebralGradingLib.phantom.drawer import Drawer
+from VertebralGradingLib.spine.anatomy import axis_position
 
 
 class Details:

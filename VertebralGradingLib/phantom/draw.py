@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from VertebralGradingLib.anatomy import axis_position
-from VertebralGradingLib.morphometry import INSET
-from VertebralGradingLib.norms import SD_ANTERIOR
+from VertebralGradingLib.morphometry.heights import INSET
+from VertebralGradingLib.morphometry.norms import SD_ANTERIOR
 from VertebralGradingLib.phantom.alignment import align
 from VertebralGradingLib.phantom.body import BACK_WAIST
 from VertebralGradingLib.phantom.columns import COLUMNS, DEFAULTS, index
@@ -29,6 +28,7 @@ from VertebralGradingLib.phantom.tables import (
     SIZE_SD,
     usual,
 )
+from VertebralGradingLib.spine.anatomy import axis_position
 
 _LORDOSIS_SHARE = {"L6": 0.30, "L5": 0.34, "L4": 0.23, "L3": 0.18, "L2": 0.14, "L1": 0.11}
 _KYPHOSIS_SHARE = dict(zip((f"T{n}" for n in range(1, 14)), (3, 5, 8, 10, 12, 13, 13, 11, 9, 7, 5, 3, 3), strict=True))

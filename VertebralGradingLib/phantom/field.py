@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from VertebralGradingLib.anatomy import VERSE
 from VertebralGradingLib.phantom.alignment import align
 from VertebralGradingLib.phantom.bones import Bones
 from VertebralGradingLib.phantom.columns import View
@@ -19,6 +18,7 @@ from VertebralGradingLib.phantom.place import curve, few_places, places
 from VertebralGradingLib.phantom.points import Rows, Some
 from VertebralGradingLib.phantom.soft import Layers, paint_trunk
 from VertebralGradingLib.phantom.vertebra import near, reach, vertebra_at
+from VertebralGradingLib.spine.anatomy import VERSE
 
 _LABELS = {name: label for label, name in VERSE.items()} | {"S2": 26, "S3": 26}
 _NEAR_RIBS_MM = 34.0

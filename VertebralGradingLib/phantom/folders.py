@@ -14,14 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
-from VertebralGradingLib.anatomy import VERSE
 from VertebralGradingLib.errors import InputError
-from VertebralGradingLib.image_io import read_labels, read_volume, write_volume
+from VertebralGradingLib.image.io import read_labels, read_volume, write_volume
+from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.phantom.subjects import Subject
 from VertebralGradingLib.phantom.truth import Truth
 from VertebralGradingLib.phantom.volumes import SyntheticCT
-from VertebralGradingLib.points import Point, read_points
-from VertebralGradingLib.volume import Volume
+from VertebralGradingLib.spine.anatomy import VERSE
+from VertebralGradingLib.spine.points import Point, read_points
 
 _POSITIONS = ("anterior", "middle", "posterior")
 _LABEL = {level: label for label, level in VERSE.items()}

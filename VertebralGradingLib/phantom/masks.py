@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from VertebralGradingLib.anatomy import VERSE
+from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.phantom.body import body_depth
 from VertebralGradingLib.phantom.columns import COLUMNS, View
 from VertebralGradingLib.phantom.field import Prepared
-from VertebralGradingLib.volume import Volume
+from VertebralGradingLib.spine.anatomy import VERSE
 
 _LABEL = {level: label for label, level in VERSE.items()}
 _MARGIN_MM = 8.0

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from VertebralGradingLib.curve import axes_from
 from VertebralGradingLib.phantom.alignment import rotation
 from VertebralGradingLib.phantom.body import endplates
 from VertebralGradingLib.phantom.columns import View
@@ -20,7 +19,8 @@ from VertebralGradingLib.phantom.field import Field
 from VertebralGradingLib.phantom.imaging import AIR_HU, TOP_HU, Scanner, white
 from VertebralGradingLib.phantom.parameters import SpineParameters
 from VertebralGradingLib.phantom.soft import TISSUES
-from VertebralGradingLib.reformation import PATCH_SIZE, Grid, rigid_grid
+from VertebralGradingLib.spine.curve import axes_from
+from VertebralGradingLib.spine.reformation import PATCH_SIZE, Grid, rigid_grid
 
 CLICK_SD_MM = 2.2
 """How far a click is off the body's middle, per axis (sheet 7: 2-3 mm)."""

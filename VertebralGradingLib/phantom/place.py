@@ -7,9 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from VertebralGradingLib.anatomy import axis_position
 from VertebralGradingLib.phantom.alignment import Alignment, rim_drop
 from VertebralGradingLib.phantom.parameters import SpineParameters
+from VertebralGradingLib.spine.anatomy import axis_position
 
 _NAMES = ("u", "v", "s", "ahead", "level", "a", "b", "canal", "canal_width")
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralGradingLib.reformation import rigid_grid
-from VertebralGradingLib.sampling import sample
-from VertebralGradingLib.spine import Spine
-from VertebralGradingLib.volume import Volume
+from VertebralGradingLib.image.sampling import sample
+from VertebralGradingLib.image.volume import Volume
+from VertebralGradingLib.spine.reformation import rigid_grid
+from VertebralGradingLib.spine.spine import Spine
 
 Patch = NDArray[np.float32]
 EDGE = 96

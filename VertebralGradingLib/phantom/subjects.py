@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from VertebralGradingLib.errors import MaskError
-from VertebralGradingLib.genant import grade_of_loss
+from VertebralGradingLib.morphometry.genant import grade_of_loss
 from VertebralGradingLib.phantom.alignment import align
 from VertebralGradingLib.phantom.columns import index
 from VertebralGradingLib.phantom.draw import SpineOptions, draw_spine

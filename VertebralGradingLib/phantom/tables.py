@@ -1,6 +1,6 @@
 """Published sizes of vertebrae and discs by level, from which spines are drawn. Every number has its source here.
 
-Heights come from ``Resources/norms`` (:mod:`VertebralGradingLib.norms`). What no source was found for is ASSUMED and
+Heights come from ``Resources/norms`` (:mod:`morphometry.norms`). What no source was found for is ASSUMED and
 drawn with a wide spread. Levels above T1 and below S1 are context only and assumed throughout.
 
 Sources:
@@ -30,8 +30,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralGradingLib.anatomy import axis_position
-from VertebralGradingLib.norms import expected_log_heights
+from VertebralGradingLib.morphometry.norms import expected_log_heights
+from VertebralGradingLib.spine.anatomy import axis_position
 
 CONTEXT_ABOVE = ("C4", "C5", "C6", "C7")
 CONTEXT_BELOW = ("S1", "S2", "S3")

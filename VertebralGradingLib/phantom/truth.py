@@ -16,13 +16,13 @@ import torch
 from numpy.typing import NDArray
 
 from VertebralGradingLib.errors import MaskError
-from VertebralGradingLib.genant import grade_of_loss
-from VertebralGradingLib.morphometry import SLAB_MM, slab_heights
+from VertebralGradingLib.morphometry.body import SHAPE, STEP_MM, BodyMask, body_grid
+from VertebralGradingLib.morphometry.genant import grade_of_loss
+from VertebralGradingLib.morphometry.heights import SLAB_MM, slab_heights
+from VertebralGradingLib.morphometry.sheets import AHEAD_MM, LEFT_MM, Sheets, settle
 from VertebralGradingLib.phantom.body import body_depth, endplates
 from VertebralGradingLib.phantom.columns import COLUMNS
 from VertebralGradingLib.phantom.parameters import SpineParameters, healed
-from VertebralGradingLib.segmentation.body import SHAPE, STEP_MM, BodyMask, body_grid
-from VertebralGradingLib.sheets import AHEAD_MM, LEFT_MM, Sheets, settle
 
 Along = Callable[..., NDArray[np.float64]]
 _EXACT_MM = 1e-3

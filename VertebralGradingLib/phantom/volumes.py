@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.phantom.alignment import rotation
 from VertebralGradingLib.phantom.field import Field
 from VertebralGradingLib.phantom.imaging import Scanner, calibrate, gaussian, kernel, noise_texture, streaks
 from VertebralGradingLib.phantom.parameters import SpineParameters
 from VertebralGradingLib.phantom.patches import body_middle
 from VertebralGradingLib.phantom.soft import TISSUES
-from VertebralGradingLib.volume import Volume
 
 _MARGIN_MM = 22.0
 _SUBSLICE_MM = 1.2

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralGradingLib.pictures import difference_rgb, to_gray
 from VertebralGradingLib.report.canvas import BLACK, Canvas
 from VertebralGradingLib.report.height_loss import height_loss_png, height_loss_sentence
+from VertebralGradingLib.report.pictures import difference_rgb, to_gray
 
 WARNINGS = {
     "new_air": "air appears that is not in the CT",

@@ -9,17 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralGradingLib.findings import POSITIONS, Finding
-from VertebralGradingLib.pictures import to_gray
-from VertebralGradingLib.reformation import Grid
+from VertebralGradingLib.image.sampling import sample
+from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.report.canvas import BLACK, WHITE, Canvas, Color
 from VertebralGradingLib.report.colors import color_of
 from VertebralGradingLib.report.marks import six_points
 from VertebralGradingLib.report.patches import PATCH_MM, patch_grid
+from VertebralGradingLib.report.pictures import to_gray
 from VertebralGradingLib.report.profile import Z90
 from VertebralGradingLib.report.values import at_position, number, quantity
-from VertebralGradingLib.sampling import sample
-from VertebralGradingLib.spine import Spine
-from VertebralGradingLib.volume import Volume
+from VertebralGradingLib.spine.reformation import Grid
+from VertebralGradingLib.spine.spine import Spine
 
 _SCALE = 2
 """Screen pixels for each sample of a patch (0.5 mm)."""

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
-from VertebralGradingLib.genant import GRADE_BOUNDS
-from VertebralGradingLib.pictures import to_gray
+from VertebralGradingLib.morphometry.genant import GRADE_BOUNDS
 from VertebralGradingLib.report.canvas import BLACK, WHITE, Canvas, Color
+from VertebralGradingLib.report.pictures import to_gray
 from VertebralGradingLib.report.values import METHOD_NAMES
 
 TOP_LOSS = 0.5

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from VertebralGradingLib._version import __version__
 from VertebralGradingLib.findings import RESEARCH_USE, Finding, Report
-from VertebralGradingLib.genant import GRADE_BOUNDS
-from VertebralGradingLib.pictures import Overview
+from VertebralGradingLib.image.volume import Volume
+from VertebralGradingLib.morphometry.genant import GRADE_BOUNDS
 from VertebralGradingLib.report.colors import color_of, color_of_grade, grade_colors
 from VertebralGradingLib.report.drawn import HEIGHT_LOSS, Drawn, figures
 from VertebralGradingLib.report.overview import overview_svg
 from VertebralGradingLib.report.patches import PATCH_MM, strip
+from VertebralGradingLib.report.pictures import Overview
 from VertebralGradingLib.report.profile import height_profile
 from VertebralGradingLib.report.sentences import sentence, summary_sentence
 from VertebralGradingLib.report.style import CSS
@@ -28,8 +29,7 @@ from VertebralGradingLib.report.tables import (
     was_read,
 )
 from VertebralGradingLib.report.values import MISSING
-from VertebralGradingLib.spine import Spine
-from VertebralGradingLib.volume import Volume
+from VertebralGradingLib.spine.spine import Spine
 
 TITLE = "Vertebral grading report"
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralGradingLib.findings import Finding
-from VertebralGradingLib.pictures import Overview
 from VertebralGradingLib.report.colors import GradeColor, caption, color_of
+from VertebralGradingLib.report.pictures import Overview
 
 CONTOUR = (0, 2, 4, 5, 3, 1)
 """Order of the six points around a body."""

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from scipy.ndimage import zoom
 
 from VertebralGradingLib.findings import RESEARCH_USE, Finding
-from VertebralGradingLib.pictures import Overview
 from VertebralGradingLib.report import svg
 from VertebralGradingLib.report.canvas import BLACK, WHITE, Canvas, encode_png
 from VertebralGradingLib.report.colors import grade_colors
 from VertebralGradingLib.report.marks import Mark, marks, spread
+from VertebralGradingLib.report.pictures import Overview
 
 _MARGIN = 190
 """Width of the captions' column on the page (CSS pixels)."""

@@ -7,19 +7,19 @@ import html
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralGradingLib.curve import ANTERIOR, SUPERIOR, axes_from
 from VertebralGradingLib.findings import POSITIONS, Finding
-from VertebralGradingLib.pictures import label_picture, to_gray
-from VertebralGradingLib.reformation import Grid, rigid_grid
+from VertebralGradingLib.image.sampling import sample
+from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.report import svg
 from VertebralGradingLib.report.canvas import encode_png
 from VertebralGradingLib.report.colors import caption, color_of
 from VertebralGradingLib.report.marks import center, six_points
+from VertebralGradingLib.report.pictures import label_picture, to_gray
 from VertebralGradingLib.report.sentences import exclusion_text
 from VertebralGradingLib.report.values import fixed
-from VertebralGradingLib.sampling import sample
-from VertebralGradingLib.spine import Spine
-from VertebralGradingLib.volume import Volume
+from VertebralGradingLib.spine.curve import ANTERIOR, SUPERIOR, axes_from
+from VertebralGradingLib.spine.reformation import Grid, rigid_grid
+from VertebralGradingLib.spine.spine import Spine
 
 PATCH_MM = 96
 _STEP_MM = 0.5

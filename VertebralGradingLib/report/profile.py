@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from VertebralGradingLib.anatomy import ORDER, axis_position
 from VertebralGradingLib.findings import POSITIONS, Finding
 from VertebralGradingLib.report import svg
 from VertebralGradingLib.report.colors import color_of
 from VertebralGradingLib.report.values import at_position, number
+from VertebralGradingLib.spine.anatomy import ORDER, axis_position
 
 Z90 = 1.645
 """Standard deviations on each side that hold 90 % of a normal distribution."""

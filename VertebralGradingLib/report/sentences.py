@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from VertebralGradingLib.findings import POSITIONS, SCHMORL_NODE, Finding, Report
-from VertebralGradingLib.genant import GRADE_NAMES, grade_of_loss
+from VertebralGradingLib.morphometry.genant import GRADE_NAMES, grade_of_loss
 from VertebralGradingLib.report.values import (
     METHOD_NAMES,
     at_position,

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from VertebralGradingLib.errors import OutputError
 from VertebralGradingLib.findings import Report
-from VertebralGradingLib.pictures import Overview, label_picture, sagittal_overview, to_gray
+from VertebralGradingLib.image.volume import AIR_HU, Volume
 from VertebralGradingLib.report.csv_table import csv_text
 from VertebralGradingLib.report.drawn import Drawn
 from VertebralGradingLib.report.html import html_page
 from VertebralGradingLib.report.overview import overview_png
+from VertebralGradingLib.report.pictures import Overview, label_picture, sagittal_overview, to_gray
 from VertebralGradingLib.report.privacy import without_private
-from VertebralGradingLib.spine import Spine
-from VertebralGradingLib.volume import AIR_HU, Volume
+from VertebralGradingLib.spine.spine import Spine
 
 NAMES = {"json": "findings.json", "csv": "findings.csv", "html": "report.html", "png": "overview.png"}
 """File of each part of a report."""

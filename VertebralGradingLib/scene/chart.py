@@ -7,11 +7,11 @@ from typing import Any
 
 import slicer
 
-from VertebralGradingLib.anatomy import ORDER
 from VertebralGradingLib.findings import POSITIONS, Finding
 from VertebralGradingLib.report.profile import Z90, level_places
 from VertebralGradingLib.report.values import at_position, number
 from VertebralGradingLib.scene.table import number_column, set_columns, text_column
+from VertebralGradingLib.spine.anatomy import ORDER
 
 SERIES = tuple(f"{position}_{kind}" for position in POSITIONS for kind in ("measured", "low", "high"))
 """Names of the series, and of the columns of the chart's table."""

@@ -10,12 +10,12 @@ from typing import Any
 import slicer
 from numpy.typing import NDArray
 
-from VertebralGradingLib.pictures import BONE_WINDOW
-from VertebralGradingLib.reformation import Grid
+from VertebralGradingLib.report.pictures import BONE_WINDOW
 from VertebralGradingLib.scene import folder
 from VertebralGradingLib.scene.events import one_event
 from VertebralGradingLib.scene.lost_height import SURFACE_CLASS, fill_healthy, fill_map, fill_surface
 from VertebralGradingLib.scene.patches import fill_slice
+from VertebralGradingLib.spine.reformation import Grid
 
 LEVEL = "VertebralGrading.Level"
 DRAWN = "VertebralGrading.Drawn"

@@ -18,15 +18,15 @@ from VertebralGradingLib.backend.protocol import inputs_message, read_explanatio
 from VertebralGradingLib.backend.session import Handlers, Message
 from VertebralGradingLib.backend.temporary import request_folder, sweep
 from VertebralGradingLib.errors import CentroidError, InputError, VertebralGradingError
-from VertebralGradingLib.points import Point
-from VertebralGradingLib.reformation import Grid, patch_grid
+from VertebralGradingLib.image.volume import as_ct
 from VertebralGradingLib.scene.grading import Inputs
 from VertebralGradingLib.scene.inputs import labels_from_node, points_from_node, voxels_from_node
 from VertebralGradingLib.scene.job import RunLater, Worker, unexpected
 from VertebralGradingLib.scene.results import StudyResults
 from VertebralGradingLib.segmentation.labels import centroids_from_labels
-from VertebralGradingLib.spine import build_spine
-from VertebralGradingLib.volume import as_ct
+from VertebralGradingLib.spine.points import Point
+from VertebralGradingLib.spine.reformation import Grid, patch_grid
+from VertebralGradingLib.spine.spine import build_spine
 
 MARGIN_MM = 100.0
 """What is sent of the CT reaches so far from the middle of the vertebra: a patch's corner is 91 mm away."""

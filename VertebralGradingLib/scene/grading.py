@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 
 from VertebralGradingLib.backend.blocking import WorkerClient
-from VertebralGradingLib.bodies import body_labels
 from VertebralGradingLib.errors import CentroidError, InputError
 from VertebralGradingLib.findings import Finding, Report
+from VertebralGradingLib.image.volume import Volume, as_ct
+from VertebralGradingLib.methods.bodies import body_labels
 from VertebralGradingLib.pipeline import grade, unfinished_report
-from VertebralGradingLib.points import Point, positions
 from VertebralGradingLib.scene.inputs import labels_from_node, points_from_node, voxels_from_node
 from VertebralGradingLib.scene.results import StudyResults
 from VertebralGradingLib.scene.studies import results_for
 from VertebralGradingLib.segmentation.labels import VertebraLabels, centroids_from_labels
-from VertebralGradingLib.spine import build_spine
+from VertebralGradingLib.spine.points import Point, positions
+from VertebralGradingLib.spine.spine import build_spine
 from VertebralGradingLib.study import Progress
-from VertebralGradingLib.volume import Volume, as_ct
 
 CROP_MM = 90.0
 """What is sent to the worker reaches this far beyond the centroids."""

@@ -12,13 +12,13 @@ import vtk
 from numpy.typing import NDArray
 from vtk.util.numpy_support import vtk_to_numpy
 
-from VertebralGradingLib.anatomy import parse_level
 from VertebralGradingLib.errors import CentroidError, InputError, MaskError
-from VertebralGradingLib.image_io import as_labels
-from VertebralGradingLib.points import Point
+from VertebralGradingLib.image.io import as_labels
+from VertebralGradingLib.image.volume import Volume, as_ct, empty_grid
 from VertebralGradingLib.scene.transforms import in_linear_frame, to_world
 from VertebralGradingLib.segmentation.labels import VertebraLabels, interpret
-from VertebralGradingLib.volume import Volume, as_ct, empty_grid
+from VertebralGradingLib.spine.anatomy import parse_level
+from VertebralGradingLib.spine.points import Point
 
 
 def ct_from_node(node: Any) -> Volume:

@@ -11,8 +11,8 @@ import vtk
 from numpy.typing import NDArray
 from vtk.util.numpy_support import numpy_to_vtk
 
-from VertebralGradingLib.pictures import BONE_WINDOW
 from VertebralGradingLib.report.height_loss import TOP_LOSS, colors_of_loss
+from VertebralGradingLib.report.pictures import BONE_WINDOW
 
 SURFACE_CLASS = "vtkMRMLModelNode"
 _SCALARS = "loss of height (%)"

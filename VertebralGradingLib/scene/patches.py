@@ -9,12 +9,12 @@ import slicer
 from numpy.typing import NDArray
 
 from VertebralGradingLib.findings import Finding
-from VertebralGradingLib.pictures import BONE_WINDOW
-from VertebralGradingLib.reformation import Grid
+from VertebralGradingLib.image.sampling import sample
+from VertebralGradingLib.image.volume import AIR_HU, Volume
 from VertebralGradingLib.report.patches import patch_grid
-from VertebralGradingLib.sampling import sample
-from VertebralGradingLib.spine import Spine
-from VertebralGradingLib.volume import AIR_HU, Volume
+from VertebralGradingLib.report.pictures import BONE_WINDOW
+from VertebralGradingLib.spine.reformation import Grid
+from VertebralGradingLib.spine.spine import Spine
 
 
 def fill_patch(node: Any, ct: Volume, finding: Finding, spine: Spine | None) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from VertebralGradingLib.errors import InputError
 from VertebralGradingLib.findings import Report
+from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.scene import chart, folder
 from VertebralGradingLib.scene.drawn import CLASSES, LEVEL, LOST, SURFACE, DrawnNodes
 from VertebralGradingLib.scene.events import one_event
@@ -26,8 +27,7 @@ from VertebralGradingLib.scene.six_points import fill_points
 from VertebralGradingLib.scene.table import fill_table
 from VertebralGradingLib.scene.transforms import is_warped, to_world
 from VertebralGradingLib.segmentation.labels import VertebraLabels
-from VertebralGradingLib.spine import Spine
-from VertebralGradingLib.volume import Volume
+from VertebralGradingLib.spine.spine import Spine
 
 MODULE = "VertebralGradingResults"
 """What marks the hidden node; not the module's own name, which marks the panel's parameter node."""

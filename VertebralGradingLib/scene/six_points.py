@@ -10,7 +10,7 @@ import slicer
 from numpy.typing import NDArray
 
 from VertebralGradingLib.findings import Finding
-from VertebralGradingLib.morphometry import POINT_NAMES
+from VertebralGradingLib.morphometry.heights import POINT_NAMES
 from VertebralGradingLib.scene.inputs import RESULT
 
 _SHORT = {name: "".join(word[0].upper() for word in name.split("_")) for name in POINT_NAMES}

@@ -8,10 +8,10 @@ import slicer
 
 from VertebralGradingLib.errors import InputError
 from VertebralGradingLib.findings import Report
+from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.scene.results import CENTROIDS, GIVEN, IMAGE, MODULE, StudyResults
 from VertebralGradingLib.segmentation.labels import VertebraLabels
-from VertebralGradingLib.spine import Spine
-from VertebralGradingLib.volume import Volume
+from VertebralGradingLib.spine.spine import Spine
 
 
 def show_report(

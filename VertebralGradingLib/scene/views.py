@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from VertebralGradingLib.findings import Finding
 from VertebralGradingLib.report.patches import patch_grid
-from VertebralGradingLib.spine import Spine
+from VertebralGradingLib.spine.spine import Spine
 
 FIELD_MM = 120.0
 """Height of what a slice view shows of a vertebra and its neighbours."""

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralGradingLib.errors import MaskError
-from VertebralGradingLib.sampling import sample
-from VertebralGradingLib.segmentation.body import STEP_MM, BodyMask
+from VertebralGradingLib.image.sampling import sample
+from VertebralGradingLib.image.volume import Volume
+from VertebralGradingLib.morphometry.body import STEP_MM, BodyMask
 from VertebralGradingLib.segmentation.finders import CLASSICAL, Finder
 from VertebralGradingLib.segmentation.labels import VertebraLabels, body_from_labels
 from VertebralGradingLib.segmentation.separate import separate
-from VertebralGradingLib.spine import Spine, Vertebra
-from VertebralGradingLib.volume import Volume
+from VertebralGradingLib.spine.spine import Spine, Vertebra
 
 __all__ = ["CLASSICAL", "BodyMask", "Finder", "VertebraLabels", "find_body", "mask_label", "separate"]
 

@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, gaussian_filter1d, map_coordinates
 
-from VertebralGradingLib.curve import axes_from
-from VertebralGradingLib.reformation import Grid
-from VertebralGradingLib.sampling import sample
-from VertebralGradingLib.segmentation.body import SHAPE, STEP_MM, BodyMask, body_grid
+from VertebralGradingLib.image.sampling import sample
+from VertebralGradingLib.image.volume import Volume
+from VertebralGradingLib.morphometry.body import SHAPE, STEP_MM, BodyMask, body_grid
 from VertebralGradingLib.segmentation.edges import drop_cost, facing_edge, half_maximum, outward_drop
 from VertebralGradingLib.segmentation.size import Size, expected_size
 from VertebralGradingLib.segmentation.surfaces import best_surface, quadratic_fit, smooth_sheet
-from VertebralGradingLib.volume import Volume
+from VertebralGradingLib.spine.curve import axes_from
+from VertebralGradingLib.spine.reformation import Grid
 
 _CLIP_HU = (-150.0, 700.0)
 _ANGLES = 72

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralGradingLib.errors import MethodError
-from VertebralGradingLib.segmentation.body import BodyMask
+from VertebralGradingLib.image.volume import Volume
+from VertebralGradingLib.morphometry.body import BodyMask
 from VertebralGradingLib.segmentation.classical import find_body_classical
-from VertebralGradingLib.volume import Volume
 
 Find = Callable[
     [Volume, NDArray[np.float64], NDArray[np.float64], float | None, float | None],

@@ -10,15 +10,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralGradingLib.anatomy import NUMBERINGS, ORDER, axis_position, rank
-from VertebralGradingLib.curve import ANTERIOR
 from VertebralGradingLib.errors import MaskError
-from VertebralGradingLib.points import Point
-from VertebralGradingLib.reformation import sample_where
-from VertebralGradingLib.sampling import sample
-from VertebralGradingLib.segmentation.body import SHAPE, STEP_MM, BodyMask, body_grid
-from VertebralGradingLib.spine import build_spine
-from VertebralGradingLib.volume import Volume
+from VertebralGradingLib.image.sampling import sample
+from VertebralGradingLib.image.volume import Volume
+from VertebralGradingLib.morphometry.body import SHAPE, STEP_MM, BodyMask, body_grid
+from VertebralGradingLib.spine.anatomy import NUMBERINGS, ORDER, axis_position, rank
+from VertebralGradingLib.spine.curve import ANTERIOR
+from VertebralGradingLib.spine.points import Point
+from VertebralGradingLib.spine.reformation import sample_where
+from VertebralGradingLib.spine.spine import build_spine
 
 Kind = Literal["auto", "vertebra", "body"]
 

@@ -16,14 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralGradingLib.errors import MethodError
+from VertebralGradingLib.image.sampling import sample
+from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.models.registry import Model, find_model
 from VertebralGradingLib.models.threads import leave_a_core
 from VertebralGradingLib.models.weights import read_arrays
-from VertebralGradingLib.reformation import rigid_grid
-from VertebralGradingLib.sampling import sample
-from VertebralGradingLib.segmentation.body import SHAPE, STEP_MM, BodyMask, body_grid
+from VertebralGradingLib.morphometry.body import SHAPE, STEP_MM, BodyMask, body_grid
+from VertebralGradingLib.morphometry.sheets import own_frame
 from VertebralGradingLib.segmentation.classical import LOW_CONFIDENCE
-from VertebralGradingLib.volume import Volume
+from VertebralGradingLib.spine.reformation import rigid_grid
 
 MODEL = "body-segmentation"
 FILE = "network.safetensors"
@@ -132,8 +133,6 @@ class NetworkFinder:
 
     def search(self, ct: Volume, center: NDArray[np.float64], axes: NDArray[np.float64]) -> Found:
         """Body and what its uncertainty is told from, not calibrated."""
-        from VertebralGradingLib.sheets import own_frame
-
         first, softness = self._body(ct, center, axes, mirrored=False)
         if first.volume_mm3 < 1000 * _EMPTY_ML:
             return Found(first, _LOST_MM, _LOST_MM, 0.0)

@@ -11,9 +11,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralGradingLib.sampling import sample
-from VertebralGradingLib.segmentation.body import SHAPE, STEP_MM, BodyMask
-from VertebralGradingLib.volume import Volume
+from VertebralGradingLib.image.sampling import sample
+from VertebralGradingLib.image.volume import Volume
+from VertebralGradingLib.morphometry.body import SHAPE, STEP_MM, BodyMask
 
 MIN_DISC_MM = 1.0
 """Least distance left between two bodies where they were in contact."""

@@ -17,8 +17,8 @@ from VertebralGradingLib.diffusion_autoencoder.network import AutoencoderConfig,
 from VertebralGradingLib.diffusion_autoencoder.patches import to_network
 from VertebralGradingLib.diffusion_autoencoder.sampler import Schedule, dpm_decode
 from VertebralGradingLib.errors import InputError
-from VertebralGradingLib.genant import score_of_loss
-from VertebralGradingLib.png import tile
+from VertebralGradingLib.image.png import tile
+from VertebralGradingLib.morphometry.genant import score_of_loss
 from VertebralGradingLib.training.checkpoints import write_tensors
 from VertebralGradingLib.training.folders import patches_from_folder
 from VertebralGradingLib.training.loop import LoopConfig

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from VertebralGradingLib.healthivert.attention import SliceClassifier, attention
-from VertebralGradingLib.png import tile
+from VertebralGradingLib.image.png import tile
 from VertebralGradingLib.training.loop import LoopConfig
 from VertebralGradingLib.training.openings import Openings
 

@@ -11,16 +11,16 @@ import torch
 from numpy.typing import NDArray
 
 from VertebralGradingLib.errors import InputError, MaskError
+from VertebralGradingLib.image.sampling import sample
+from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.phantom.folders import VerseCase, read_folder
-from VertebralGradingLib.reformation import PATCH_SIZE, rigid_grid
-from VertebralGradingLib.sampling import sample
 from VertebralGradingLib.segmentation import find_body, mask_label
 from VertebralGradingLib.segmentation.labels import VertebraLabels, interpret
-from VertebralGradingLib.spine import Spine, Vertebra, build_spine
+from VertebralGradingLib.spine.reformation import PATCH_SIZE, rigid_grid
+from VertebralGradingLib.spine.spine import Spine, Vertebra, build_spine
 from VertebralGradingLib.training.blocks import CLASSES, BlockPlan
 from VertebralGradingLib.training.patches import PatchPlan
 from VertebralGradingLib.training.shards import claim, shard_path, write_shard
-from VertebralGradingLib.volume import Volume
 
 _VERSION = 1
 """Of how blocks are cut."""

@@ -17,7 +17,7 @@ from VertebralGradingLib.errors import MethodError
 from VertebralGradingLib.healthivert.attention import SliceClassifier, attention
 from VertebralGradingLib.healthivert.gap import Gap, closing
 from VertebralGradingLib.healthivert.network import UNKNOWN_LEVEL, Drawn, Generator, GeneratorConfig
-from VertebralGradingLib.png import tile
+from VertebralGradingLib.image.png import tile
 from VertebralGradingLib.training.adversary import (
     MIDDLE_COLUMNS,
     Discriminators,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from VertebralGradingLib.errors import MethodError, OutputError
-from VertebralGradingLib.png import write_png
+from VertebralGradingLib.image.png import write_png
 from VertebralGradingLib.training import checkpoints
 from VertebralGradingLib.training.average import Average
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from VertebralGradingLib.errors import InputError
+from VertebralGradingLib.image.png import outlined, tile, windowed
 from VertebralGradingLib.phantom.plans import PRESETS
-from VertebralGradingLib.png import outlined, tile, windowed
 from VertebralGradingLib.segmentation.network import OUTPUTS, BodyNetwork, NetworkConfig
 from VertebralGradingLib.training.augment import augment
 from VertebralGradingLib.training.blocks import CLASSES, BlockPlan, Blocks, fill

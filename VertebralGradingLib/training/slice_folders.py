@@ -10,18 +10,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from VertebralGradingLib.anatomy import VERSE
 from VertebralGradingLib.errors import InputError, MaskError
 from VertebralGradingLib.healthivert.gap import slices_of
 from VertebralGradingLib.healthivert.preparation import without_arch
+from VertebralGradingLib.image.sampling import sample
+from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.phantom.folders import VerseCase, read_folder
-from VertebralGradingLib.reformation import straightened_block
-from VertebralGradingLib.sampling import sample
-from VertebralGradingLib.spine import Spine, Vertebra, build_spine
+from VertebralGradingLib.spine.anatomy import VERSE
+from VertebralGradingLib.spine.reformation import straightened_block
+from VertebralGradingLib.spine.spine import Spine, Vertebra, build_spine
 from VertebralGradingLib.training.folders import digest
 from VertebralGradingLib.training.shards import claim, shard_path, write_shard
 from VertebralGradingLib.training.slices import BROKEN, CENTRAL, LEAST_PIXELS, SOUND, VERSION, SlicePlan
-from VertebralGradingLib.volume import Volume
 
 _DEPTH_MM = 64
 """Width of a block (sheet 2, section 2)."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from VertebralGradingLib.errors import InputError
 from VertebralGradingLib.phantom.dataset import DatasetOptions, PhantomDataset
 from VertebralGradingLib.phantom.pool import PoolSpine, draw_pool
-from VertebralGradingLib.reformation import PATCH_SIZE
+from VertebralGradingLib.spine.reformation import PATCH_SIZE
 from VertebralGradingLib.training.shards import fill_shards, read_shards
 
 VERSION = 2

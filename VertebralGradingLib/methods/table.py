@@ -9,11 +9,11 @@ from VertebralGradingLib.errors import MethodError
 
 if TYPE_CHECKING:
     from VertebralGradingLib.findings import Evidence
+    from VertebralGradingLib.image.volume import Volume
     from VertebralGradingLib.study import Study
-    from VertebralGradingLib.volume import Volume
 
 METHODS: dict[str, str] = {
-    "morphometry": "VertebralGradingLib.morphometric:MorphometricGrading",
+    "morphometry": "VertebralGradingLib.methods.morphometric:MorphometricGrading",
     "neighbours": "VertebralGradingLib.healthivert.method:NeighbourGrading",
     "healthivert": "VertebralGradingLib.healthivert.method:HealthivertGrading",
     "dae": "VertebralGradingLib.diffusion_autoencoder.method:LatentGrading",

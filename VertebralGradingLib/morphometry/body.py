@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralGradingLib.reformation import Grid, rigid_grid, to_volume
-from VertebralGradingLib.volume import Volume
+from VertebralGradingLib.image.volume import Volume
+from VertebralGradingLib.spine.reformation import Grid, rigid_grid, to_volume
 
 STEP_MM = (0.5, 1.0, 1.0)
 """Distance between samples of a body block: along the height, front to back, side to side."""

@@ -7,9 +7,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralGradingLib.anatomy import COMMON, ORDER, levels_from, rank
 from VertebralGradingLib.errors import CentroidError
-from VertebralGradingLib.points import Point
+from VertebralGradingLib.spine.anatomy import COMMON, ORDER, levels_from, rank
+from VertebralGradingLib.spine.points import Point
 
 DOUBLE_MM = 6.0
 """Points closer than this are one vertebra clicked twice; neighbouring bodies are at least twice as far apart."""

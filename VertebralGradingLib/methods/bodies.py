@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.segmentation import VertebraLabels
 from VertebralGradingLib.study import Study
-from VertebralGradingLib.volume import Volume
 
 
 def body_labels(study: Study) -> VertebraLabels | None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralGradingLib.volume import AIR_HU, Volume
+from VertebralGradingLib.image.volume import AIR_HU, Volume
 
 _CHUNK = 1 << 15
 _HALF = 0.5

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralGradingLib.segmentation.body import STEP_MM
-from VertebralGradingLib.sheets import Sheets, core_region, plane_fit
+from VertebralGradingLib.morphometry.body import STEP_MM
+from VertebralGradingLib.morphometry.sheets import Sheets, core_region, plane_fit
 
 MIN_DEPTH_MM = 4.0
 """Depth below the plane of the rim; ordinary concavity is 1-3 mm."""

@@ -9,9 +9,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralGradingLib.curve import axes_from
-from VertebralGradingLib.reformation import Grid, sample_where
-from VertebralGradingLib.segmentation.body import SHAPE, STEP_MM, BodyMask, body_grid
+from VertebralGradingLib.morphometry.body import SHAPE, STEP_MM, BodyMask, body_grid
+from VertebralGradingLib.spine.curve import axes_from
+from VertebralGradingLib.spine.reformation import Grid, sample_where
 
 Turned = TypeVar("Turned")
 _CENTER = (np.array(SHAPE) - 1) / 2

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralGradingLib.anatomy import GRADABLE, ORDER, axis_position
 from VertebralGradingLib.errors import CentroidError, MethodError
 from VertebralGradingLib.findings import FLAG_TEXT, SCHMORL_NODE, Evidence, Finding, Report
-from VertebralGradingLib.height_rows import (
+from VertebralGradingLib.image.volume import Volume
+from VertebralGradingLib.morphometry.height_rows import (
     REFERENCE_FLAGS,
     UNTRUSTED,
     HeightRow,
@@ -24,10 +24,10 @@ from VertebralGradingLib.height_rows import (
     named,
     reference_flags,
 )
-from VertebralGradingLib.morphometry import heights_from_points
-from VertebralGradingLib.reference import HeightGrade
+from VertebralGradingLib.morphometry.heights import heights_from_points
+from VertebralGradingLib.morphometry.reference import HeightGrade
+from VertebralGradingLib.spine.anatomy import GRADABLE, ORDER, axis_position
 from VertebralGradingLib.study import MeasuredVertebra, Study
-from VertebralGradingLib.volume import Volume
 
 _LAST_FLAGS = (*REFERENCE_FLAGS, "methods_disagree", "reader_points")
 """Flags that come and go while a reader works, in the order in which they stand at the end of a finding's flags."""
@@ -63,7 +63,7 @@ class MorphometricGrading:
             CentroidError: no such level, or it was not measured.
             MethodError: another kind.
         """
-        from VertebralGradingLib.sheets import AHEAD_MM, LEFT_MM
+        from VertebralGradingLib.morphometry.sheets import AHEAD_MM, LEFT_MM
 
         if kind != "heights" or options:
             raise MethodError("Morphometry offers one explanation.", "Ask for heights, without options.")
@@ -80,6 +80,11 @@ class MorphometricGrading:
             "height_mm": np.nanmedian(height[used], axis=1),
             "points_ras_mm": item.measurement.points_ras,
         }
+
+
+def judged(study: Study) -> Study:
+    """The study with what morphometry says of it, which other methods build on."""
+    return replace(study, heights=MorphometricGrading().grade(study))
 
 
 def _row_of_measured(item: MeasuredVertebra) -> HeightRow:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralGradingLib.findings import POSITIONS
-from VertebralGradingLib.reference import HeightGrade, grade_heights
+from VertebralGradingLib.morphometry.reference import HeightGrade, grade_heights
 
 UNTRUSTED = frozenset(
     ("cut_by_volume_edge", "implant_or_cement", "far_off_curve", "low_confidence_mask", "disc_below_resolution")

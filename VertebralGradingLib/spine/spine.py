@@ -10,11 +10,11 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralGradingLib.anatomy import GRADABLE, axis_position, rank
-from VertebralGradingLib.curve import Curve
 from VertebralGradingLib.errors import CentroidError
-from VertebralGradingLib.naming import merge_doubles, name_levels, order_along_spine
-from VertebralGradingLib.points import Point
+from VertebralGradingLib.spine.anatomy import GRADABLE, axis_position, rank
+from VertebralGradingLib.spine.curve import Curve
+from VertebralGradingLib.spine.naming import merge_doubles, name_levels, order_along_spine
+from VertebralGradingLib.spine.points import Point
 
 GAP_MM = 60.0
 """A larger step between neighbours breaks the chain (sheet 5, section 7)."""

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralGradingLib.sampling import sample
-from VertebralGradingLib.spine import Spine
-from VertebralGradingLib.volume import AIR_HU, Volume
+from VertebralGradingLib.image.sampling import sample
+from VertebralGradingLib.image.volume import AIR_HU, Volume
+from VertebralGradingLib.spine.spine import Spine
 
 BONE_WINDOW = (-160.0, 640.0)
 """HU shown black and white."""

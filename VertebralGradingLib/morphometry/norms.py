@@ -12,8 +12,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralGradingLib.anatomy import axis_position
 from VertebralGradingLib.resources import resource
+from VertebralGradingLib.spine.anatomy import axis_position
 
 SD_ANTERIOR = 0.06
 """Between people, of log(Ha/Hp): 0.05-0.08 in the two MRI series of the table."""

@@ -14,9 +14,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralGradingLib.sampling import sample
-from VertebralGradingLib.spine import Spine, Vertebra
-from VertebralGradingLib.volume import Volume
+from VertebralGradingLib.image.sampling import sample
+from VertebralGradingLib.image.volume import Volume
+from VertebralGradingLib.spine.spine import Spine, Vertebra
 
 Mode = Literal["plane", "curved"]
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralGradingLib.genant import deformity, grade_of_loss, score_of_loss
-from VertebralGradingLib.norms import SD_ANTERIOR, SD_MIDDLE, SD_SIZE, expected_log_heights
+from VertebralGradingLib.morphometry.genant import deformity, grade_of_loss, score_of_loss
+from VertebralGradingLib.morphometry.norms import SD_ANTERIOR, SD_MIDDLE, SD_SIZE, expected_log_heights
 
 SD_VERTEBRA = 0.04
 """Scatter of one healthy vertebra's size around its patient's curve (log): 4 % of 25 mm is 1 mm. Assumed."""

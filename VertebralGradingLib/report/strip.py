@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralGradingLib.diffusion_autoencoder import WINDOW_HU
-from VertebralGradingLib.pictures import difference_rgb
-from VertebralGradingLib.png import tile
+from VertebralGradingLib.image.png import tile
+from VertebralGradingLib.report.pictures import difference_rgb
 
 _ZOOM = 2
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralGradingLib.errors import CentroidError, MaskError
-from VertebralGradingLib.segmentation.body import SHAPE, STEP_MM, BodyMask
-from VertebralGradingLib.sheets import AHEAD_MM, LEFT_MM, Sheets, crossing_region, own_frame
+from VertebralGradingLib.morphometry.body import SHAPE, STEP_MM, BodyMask
+from VertebralGradingLib.morphometry.sheets import AHEAD_MM, LEFT_MM, Sheets, crossing_region, own_frame
 
 POSITIONS = ("anterior", "middle", "posterior")
 POINT_NAMES = tuple(f"{position}_{side}" for position in POSITIONS for side in ("superior", "inferior"))

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from VertebralGradingLib.sampling import sample
-from VertebralGradingLib.segmentation.body import STEP_MM, BodyMask
-from VertebralGradingLib.volume import Volume
+from VertebralGradingLib.image.sampling import sample
+from VertebralGradingLib.image.volume import Volume
+from VertebralGradingLib.morphometry.body import STEP_MM, BodyMask
 
 METAL_HU = 2000.0
 """Above any bone."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralGradingLib.errors import InputError, MaskError
-from VertebralGradingLib.volume import Volume, as_ct, ras_affine
+from VertebralGradingLib.image.volume import Volume, as_ct, ras_affine
 
 _HINT = "Supported: NIfTI (.nii, .nii.gz), NRRD, MetaImage (.mha, .mhd), or a folder with one DICOM CT series."
 _MAX_SLICE_JITTER = 0.1

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralGradingLib.anatomy import VERSE, parse_level
 from VertebralGradingLib.errors import CentroidError
-from VertebralGradingLib.volume import Volume
+from VertebralGradingLib.image.volume import Volume
+from VertebralGradingLib.spine.anatomy import VERSE, parse_level
 
 _HINT = "Supported: Slicer markups (.mrk.json, .fcsv) and VerSe centroids (*_ctd.json)."
 _AXIS = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}

@@ -1,0 +1,1 @@
+"""Volumes and pictures: reading and writing them, and the one sampler."""
