@@ -17,6 +17,11 @@ from PySide6 import QtCore
 PLAIN_TYPES = {"bool": bool, "int": int, "uint": int, "QString": str}
 GETTER_PREFIXES = ("", "is", "has")
 
+# Names that PySide6 adds to Qt's, and Qt's that need what PythonQt has not.
+REFUSED = frozenset(
+    {"emit", "staticMetaObject", "metaObject", "jsonValue", "sender", "receivers", "isSignalConnected", "tr"}
+)
+
 
 @dataclass(frozen=True)
 class Names:
@@ -136,8 +141,6 @@ class Api:
         return self._qt_method(name)
 
     def _qt_method(self, name: str) -> Found | None:
-        from .pythonqt import REFUSED
-
         bare = name[:-1] if name.endswith("_") and not hasattr(self.qt_class, name) else name
         if bare == "exec_":
             bare = "exec"

@@ -22,14 +22,9 @@ import shiboken6
 from PySide6 import QtCore
 
 from . import signals
-from .api import Api
+from .api import REFUSED, Api
 
 NATIVE = (bool, int, float, str, bytes, type(None), enum.Enum)
-
-# Names that PySide6 adds to Qt's, and Qt's that need what PythonQt has not.
-REFUSED = frozenset(
-    {"emit", "staticMetaObject", "metaObject", "jsonValue", "sender", "receivers", "isSignalConnected", "tr"}
-)
 
 # (class name, method) -> stand-in called with the PySide6 object or class and the arguments; see ``qt_overrides``.
 OVERRIDES: dict[tuple[str, str], Callable[..., Any]] = {}

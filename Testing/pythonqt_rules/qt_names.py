@@ -27,7 +27,7 @@ class QtNames:
     def __init__(self) -> None:
         from host import standin
         from host.api import Api
-        from host.pythonqt import REFUSED
+        from host.api import REFUSED
         from host.qt_module import SOURCES
 
         for module in REGISTERING:
