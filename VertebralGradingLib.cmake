@@ -38,7 +38,11 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/evaluation/scanned.py
   VertebralGradingLib/evaluation/statistics.py
   VertebralGradingLib/files.py
-  VertebralGradingLib/findings.py
+  VertebralGradingLib/findings/__init__.py
+  VertebralGradingLib/findings/flags.py
+  VertebralGradingLib/findings/migration.py
+  VertebralGradingLib/findings/plain.py
+  VertebralGradingLib/findings/states.py
   VertebralGradingLib/healthivert/__init__.py
   VertebralGradingLib/healthivert/attention.py
   VertebralGradingLib/healthivert/calibration.py
@@ -62,6 +66,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/image/volume.py
   VertebralGradingLib/methods/__init__.py
   VertebralGradingLib/methods/bodies.py
+  VertebralGradingLib/methods/decision.py
   VertebralGradingLib/methods/morphometric.py
   VertebralGradingLib/methods/table.py
   VertebralGradingLib/models/__init__.py

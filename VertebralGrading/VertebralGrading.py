@@ -203,7 +203,7 @@ class VertebralGradingLogic(ScriptedLoadableModuleLogic):
         markupsNode,
         segmentationNode=None,
         lowest: str | None = None,
-        methods: tuple[str, ...] = ("morphometry",),
+        methods: tuple[str, ...] = (),
         inProcess: bool = False,
         progress=None,
     ) -> "StudyResults":
@@ -214,7 +214,7 @@ class VertebralGradingLogic(ScriptedLoadableModuleLogic):
             markupsNode: point list with one point per vertebral body, or None to take them from the segmentation.
             segmentationNode: vertebrae, as a segmentation or a labelmap volume; it is not changed.
             lowest: level of the most caudal point, such as "L5", for points without names.
-            methods: the first is the primary one.
+            methods: second opinions beside morphometry.
             inProcess: grade in Slicer's own process instead of the worker; for methods that need no torch.
             progress: called with (done, total, level); returning False stops and keeps the finished rows.
 
@@ -238,7 +238,7 @@ class VertebralGradingLogic(ScriptedLoadableModuleLogic):
         markupsNode,
         segmentationNode=None,
         lowest: str | None = None,
-        methods: tuple[str, ...] = ("morphometry",),
+        methods: tuple[str, ...] = (),
         callbacks: "Callbacks | None" = None,
     ) -> "GradingJob":
         """Start grading and return at once; the callbacks tell what happens (see ``scene/job.py``).

@@ -57,7 +57,7 @@ def grade_files(
     mask_path: str | Path | None = None,
     out_dir: str | Path | None = None,
     lowest: str | None = None,
-    methods: Sequence[str] = ("morphometry",),
+    methods: Sequence[str] = (),
     numbering: str = "auto",
     series: str | None = None,
     progress: Progress | None = None,

@@ -12,24 +12,16 @@ import numpy as np
 
 from VertebralGradingLib._version import __version__
 from VertebralGradingLib.errors import CentroidError, InputError, MethodError
-from VertebralGradingLib.findings import Evidence, Finding, Report
+from VertebralGradingLib.findings import Evidence, Finding, Report, not_reached
+from VertebralGradingLib.findings.states import NOT_ASSESSED
 from VertebralGradingLib.image.volume import Volume, check_hounsfield
 from VertebralGradingLib.methods import table as method_table
-from VertebralGradingLib.methods.morphometric import defect_decision, judged
+from VertebralGradingLib.methods.decision import decide
+from VertebralGradingLib.methods.morphometric import decided, judged
 from VertebralGradingLib.segmentation import CLASSICAL, Finder, VertebraLabels, mask_label
 from VertebralGradingLib.segmentation.finders import choose_finder, chosen
 from VertebralGradingLib.spine.spine import Spine
 from VertebralGradingLib.study import MeasuredVertebra, Progress, Study, prepare
-
-_BLOCKING = {
-    "far_off_curve": "centroid far off the spine's curve",
-    "cut_by_volume_edge": "cut by the edge of the volume",
-    "implant_or_cement": "metal or cement in or near the body",
-    "disc_below_resolution": "slices too thick to find this body's edges; give a mask",
-    "low_confidence_mask": "the body's edges were not found with confidence",
-    "implausible_heights": "heights do not fit any vertebra of this spine",
-}
-
 
 _RECENT = 8
 """A provisional finding is judged by so many vertebrae at most, so that a long spine does not take ever longer."""
@@ -39,7 +31,7 @@ def grade(
     ct: Volume | None,
     spine: Spine,
     mask: VertebraLabels | None = None,
-    methods: Sequence[str] = ("morphometry",),
+    methods: Sequence[str] = (),
     progress: Progress | None = None,
     on_finding: Callable[[Finding], None] | None = None,
     on_study: Callable[[Study], None] | None = None,
@@ -51,8 +43,9 @@ def grade(
         ct: HU, or None when a mask is given.
         spine: ordered centroids.
         mask: vertebra labels, or None to find the bodies on the CT.
-        methods: names out of :data:`table.METHODS`; the first is the primary one.
-        progress: see :data:`study.Progress`; a stopped run reports what was finished.
+        methods: second opinions, names out of :data:`table.METHODS`; morphometry always gives the state and the
+            heights. A method that cannot run is left out, and ``provenance["not_run"]`` says why.
+        progress: see :data:`study.Progress`; a stopped run reports what was finished, and what was not reached.
         on_finding: called with a provisional finding after each vertebra, by the methods that are quick; the reference
             it is graded by still grows.
         on_study: called once with the measured study, for callers that want more than findings, such as body masks.
@@ -62,31 +55,29 @@ def grade(
     Raises:
         InputError: neither CT nor mask, or an image that is no CT.
         CentroidError: no centroid lies in the image, or none marks a thoracic or lumbar vertebra.
-        MethodError: no or an unknown method, or a network was asked for that cannot be used.
+        MethodError: an unknown method, or a network was asked for by ``bodies_by`` that cannot be used.
     """
     started = time.perf_counter()
-    if not methods:
-        raise MethodError("No method was chosen.", f"Choose one of: {', '.join(method_table.METHODS)}.")
-    # heights, their losses and points always come from morphometry, whatever grades
-    graders = [method_table.load(name) for name in dict.fromkeys((*methods, "morphometry"))]
+    wanted = [method_table.load(name) for name in dict.fromkeys(methods) if name != "morphometry"]
     _check(ct, spine, mask)
-    for grader in graders:
-        grader.check(ct)
+    opinions = _Opinions(wanted, ct)
     finder = _finder(ct, spine, mask, bodies_by)
-    quick = [grader for grader in graders if grader.quick]
 
     def tell(partial: Study) -> None:
         if on_finding is not None:
             recent = judged(replace(partial, vertebrae=partial.vertebrae[-_RECENT:]))
-            on_finding(_findings(recent, quick)[-1])
+            on_finding(_findings(recent, opinions.of(recent, quick=True))[-1])
 
     study = judged(prepare(ct, spine, mask, progress, tell, finder))
     prepared = time.perf_counter()
     if on_study is not None:
         on_study(study)
-    findings = _findings(study, graders)
+    findings = [*_findings(study, opinions.of(study)), *_unreached(spine, [v.vertebra.level for v in study.vertebrae])]
     times = {"bodies_s": prepared - started, "methods_s": time.perf_counter() - prepared}
-    return Report(_describe(study), tuple(findings), _provenance(methods, times, finder))
+    provenance = _provenance(opinions.names, times, finder)
+    if opinions.not_run:
+        provenance["not_run"] = opinions.not_run
+    return Report(_describe(study), tuple(findings), provenance)
 
 
 def explain(
@@ -135,14 +126,57 @@ def unfinished_report(
     spine: Spine,
     mask: VertebraLabels | None,
     findings: Sequence[Finding],
-    methods: Sequence[str] = ("morphometry",),
+    methods: Sequence[str] = (),
 ) -> Report:
-    """A report of the provisional findings that :func:`grade` had given before it was broken off."""
+    """A report of the provisional findings that :func:`grade` had given before it was broken off, and of the rest."""
     study = Study(ct, spine, mask, complete=False)
     said = [finding.evidence_of("morphometry") for finding in findings]
     learned = any(one is not None and one.quantities.get("mask_source") == "network" for one in said)
     finder = replace(CLASSICAL, about={"source": "network"}) if learned else CLASSICAL
-    return Report(_describe(study), tuple(findings), _provenance(methods, {}, finder))
+    rest = _unreached(spine, [finding.level for finding in findings])
+    names = [name for name in dict.fromkeys(methods) if name != "morphometry"]
+    return Report(_describe(study), (*findings, *rest), _provenance(names, {}, finder))
+
+
+def _unreached(spine: Spine, finished: Sequence[str]) -> list[Finding]:
+    """A finding for every vertebra that was planned and not finished."""
+    planned = [vertebra for vertebra in spine.vertebrae if vertebra.gradable_level]
+    return [not_reached(one.level, _triple(one.center)) for one in planned if one.level not in finished]
+
+
+class _Opinions:
+    """What methods beside morphometry say; one that fails is left out from then on, with the reason.
+
+    Args:
+        methods: that were asked for.
+        ct: HU, or None.
+    """
+
+    def __init__(self, methods: Sequence[method_table.GradingMethod], ct: Volume | None) -> None:
+        self.not_run: dict[str, str] = {}
+        self._methods = []
+        for method in methods:
+            try:
+                method.check(ct)
+                self._methods.append(method)
+            except MethodError as error:
+                self.not_run[method.name] = str(error)
+
+    @property
+    def names(self) -> list[str]:
+        """Of the methods that run."""
+        return [method.name for method in self._methods]
+
+    def of(self, study: Study, quick: bool = False) -> dict[str, dict[str, Evidence]]:
+        """Evidence by method and level; of the methods that are quick, or of all."""
+        said = {}
+        for method in [one for one in self._methods if one.quick or not quick]:
+            try:
+                said[method.name] = method.grade(study)
+            except MethodError as error:
+                self._methods.remove(method)
+                self.not_run[method.name] = str(error)
+        return said
 
 
 def _finder(ct: Volume | None, spine: Spine, mask: VertebraLabels | None, wanted: str | None) -> Finder:
@@ -169,55 +203,30 @@ def _check(ct: Volume | None, spine: Spine, mask: VertebraLabels | None) -> None
         check_hounsfield(ct, spine.centers[inside])
 
 
-def _findings(study: Study, graders: Sequence[method_table.GradingMethod]) -> list[Finding]:
-    """Let every method judge the study, and join what they say about each vertebra."""
-    evidence = {grader.name: grader.grade(study) for grader in graders}
-    return [_finding(item, evidence, list(evidence)) for item in study.vertebrae]
+def _findings(study: Study, opinions: dict[str, dict[str, Evidence]]) -> list[Finding]:
+    """What morphometry and the other methods say about each vertebra, joined."""
+    assert study.heights is not None  # callers let it be judged
+    return [_finding(item, study.heights.get(item.vertebra.level), opinions) for item in study.vertebrae]
 
 
-def _finding(item: MeasuredVertebra, evidence: dict[str, dict[str, Evidence]], methods: Sequence[str]) -> Finding:
-    """Join what the methods say about one vertebra."""
-    level = item.vertebra.level
-    said = [evidence[name][level] for name in methods if level in evidence[name]]
-    primary = evidence[methods[0]].get(level)
+def _finding(item: MeasuredVertebra, heights: Evidence | None, opinions: dict[str, dict[str, Evidence]]) -> Finding:
+    """One vertebra; other methods stand beside morphometry and change nothing but flags."""
+    level, measurement = item.vertebra.level, item.measurement
+    others = [evidence[level] for evidence in opinions.values() if level in evidence]
+    said = [*([] if heights is None else [heights]), *others]
     flags = list(dict.fromkeys((*item.flags, *(flag for one in said for flag in one.flags))))
-    grades = [one.grade for one in said if one.grade is not None]
-    if grades and max(grades) - min(grades) >= 1:
+    if len({one.grade for one in said if one.grade is not None}) > 1:
         flags.append("methods_disagree")
-    exclusion, reason = _why_not(item, primary, flags)
-    measurement = item.measurement
-    heights = evidence.get("morphometry", {}).get(level)
-    quantities = heights.quantities if heights is not None else {}
-    center = item.vertebra.center if measurement is None else measurement.body.centroid()
-    return Finding(
+    measured = heights is not None and measurement is not None
+    finding = Finding(
         level=level,
-        grade=None if reason or primary is None else primary.grade,
-        score=None if reason or primary is None else primary.score,
-        grade_interval=None if reason or primary is None else primary.grade_interval,
-        primary_method=methods[0],
-        gradable=not reason,
-        reason=reason,
-        deformity=str(quantities.get("deformity", "none")) if not reason else "none",
-        center_ras_mm=_triple(center),
-        points_ras_mm=() if measurement is None else tuple(_triple(point) for point in measurement.points_ras),
-        heights_mm=dict(quantities.get("heights_mm", {})),
-        height_loss=dict(quantities.get("height_loss", {})),
+        state=NOT_ASSESSED,
+        center_ras_mm=_triple(item.vertebra.center if measurement is None else measurement.body.centroid()),
+        points_ras_mm=tuple(_triple(point) for point in measurement.points_ras) if measured and measurement else (),
         flags=tuple(flags),
-        suggested_exclusion=exclusion,
         evidence=tuple(said),
     )
-
-
-def _why_not(item: MeasuredVertebra, primary: Evidence | None, flags: list[str]) -> tuple[str, str]:
-    """Suggested exclusion and reason why a vertebra is not graded; both empty when it is."""
-    if item.problem:
-        return "", item.problem
-    if primary is None or primary.grade is None:
-        return "", "the method could not grade it"
-    for flag, reason in _BLOCKING.items():
-        if flag in flags:
-            return "", reason
-    return defect_decision(primary)
+    return decided(finding, decide(level, heights, flags, item.problem))
 
 
 def _triple(values: Any) -> tuple[float, float, float]:
@@ -240,14 +249,14 @@ def _describe(study: Study) -> dict[str, Any]:
     }
 
 
-def _provenance(methods: Sequence[str], times: dict[str, float], finder: Finder = CLASSICAL) -> dict[str, Any]:
+def _provenance(opinions: Sequence[str], times: dict[str, float], finder: Finder = CLASSICAL) -> dict[str, Any]:
     import scipy
     import SimpleITK as sitk
 
     return {
         "program": "VertebralGrading",
         "version": __version__,
-        "methods": list(methods),
+        "methods": ["morphometry", *opinions],
         "norms": "Resources/norms/vertebral_heights.csv",
         "bodies_found_by": dict(finder.about),
         "libraries": {

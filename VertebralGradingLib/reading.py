@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from VertebralGradingLib.errors import CentroidError, InputError
-from VertebralGradingLib.findings import Reading, Report
-from VertebralGradingLib.morphometry.genant import GRADE_NAMES
+from VertebralGradingLib.findings import Finding, Reading, Report
+from VertebralGradingLib.findings.states import GRADED, state_of_grade
 
 EXCLUSIONS: tuple[str, ...] = (
     "Schmorl node",
@@ -28,41 +28,80 @@ LIMIT = 100
 """How many steps a :class:`History` takes back at most."""
 
 
-def set_reader_grade(report: Report, level: str, grade: int | None) -> Report:
-    """Give a vertebra the reader's grade, or take it back with None.
+def set_reader_state(report: Report, level: str, state: str, second: bool = False) -> Report:
+    """Give a vertebra the reader's state, or take it back with an empty one.
 
-    An exclusion stays: an excluded vertebra has no final grade, whatever its reader's grade.
+    An exclusion stays: an excluded vertebra has no final grade, whatever its reader's grade. What was confirmed or
+    agreed with goes, since it was another answer.
+
+    Args:
+        report: the findings.
+        level: which vertebra.
+        state: one of :data:`states.GRADED`, or empty.
+        second: whether the second reader says so, here and below.
+
+    Raises:
+        CentroidError: no such level.
+        InputError: not a state with a grade.
+    """
+    if state and state not in GRADED:
+        raise InputError(f"{state!r} is no grade.", f"Choose one of: {', '.join(GRADED)}; or none.")
+    return _read(
+        report, level, lambda reading: replace(reading, state=state, confirmed=False, agreed=False), second=second
+    )
+
+
+def set_reader_grade(report: Report, level: str, grade: int | None, second: bool = False) -> Report:
+    """Give a vertebra the reader's grade 0-3, or take it back with None (:func:`set_reader_state`).
 
     Raises:
         CentroidError: no such level.
         InputError: not a grade 0-3.
     """
-    if grade is not None and (isinstance(grade, bool) or grade not in range(len(GRADE_NAMES))):
-        names = ", ".join(f"{number} {name}" for number, name in enumerate(GRADE_NAMES))
-        raise InputError(f"{grade!r} is no grade.", f"Choose one of: {names}; or none.")
-    return _read(report, level, lambda reading: replace(reading, grade=None if grade is None else int(grade)))
+    if grade is not None and (isinstance(grade, bool) or grade not in range(4)):
+        raise InputError(f"{grade!r} is no grade.", "Choose one of: 0, 1, 2, 3; or none.")
+    return set_reader_state(report, level, "" if grade is None else state_of_grade(int(grade)), second)
 
 
-def exclude(report: Report, level: str, reason: str) -> Report:
+def confirm(report: Report, level: str, confirmed: bool = True, second: bool = False) -> Report:
+    """Confirm that a deformity is a fracture, or that a treated body is treated; or take that back.
+
+    Raises:
+        CentroidError: no such level.
+    """
+    return _read(report, level, lambda reading: replace(reading, confirmed=confirmed), second=second)
+
+
+def agree(report: Report, level: str, agreed: bool = True, second: bool = False) -> Report:
+    """Note that the reader has looked at the program's own answer and agrees; or take that back.
+
+    Raises:
+        CentroidError: no such level.
+    """
+    return _read(report, level, lambda reading: replace(reading, agreed=agreed), second=second)
+
+
+def exclude(report: Report, level: str, reason: str, second: bool = False) -> Report:
     """Leave a vertebra out for a reason of the reader's; an empty reason takes the exclusion back.
 
     Raises:
         CentroidError: no such level.
     """
-    return _read(report, level, lambda reading: replace(reading, exclusion=" ".join(reason.split())))
+    return _read(report, level, lambda reading: replace(reading, exclusion=" ".join(reason.split())), second=second)
 
 
-def set_reader(report: Report, name: str) -> Report:
-    """Note who read the study, as ``provenance["reader"]``; an empty name removes it."""
-    provenance = {key: value for key, value in report.provenance.items() if key != "reader"}
+def set_reader(report: Report, name: str, second: bool = False) -> Report:
+    """Note who read the study, as ``provenance["reader"]`` or ``"second_reader"``; an empty name removes it."""
+    entry = "second_reader" if second else "reader"
+    provenance = {key: value for key, value in report.provenance.items() if key != entry}
     name = " ".join(name.split())
-    return replace(report, provenance={**provenance, "reader": name} if name else provenance)
+    return replace(report, provenance={**provenance, entry: name} if name else provenance)
 
 
 def is_edited(report: Report) -> bool:
     """Whether a reader has changed anything: a grade, an exclusion, a point, the levels."""
     noted = any(report.provenance.get(name) for name in ("points_moved", "levels_shifted"))
-    return noted or any(finding.reading is not None for finding in report.findings)
+    return noted or any(finding.reading or finding.second_reading for finding in report.findings)
 
 
 class History:
@@ -108,19 +147,18 @@ class History:
         return self.current
 
 
-def _read(report: Report, level: str, change: Callable[[Reading], Reading]) -> Report:
+def _read(report: Report, level: str, change: Callable[[Reading], Reading], second: bool) -> Report:
     levels = [finding.level for finding in report.findings]
     if level not in levels:
         raise CentroidError(f"There is no vertebra {level}.", f"Choose one of: {', '.join(levels)}.")
-    return replace(
-        report,
-        findings=tuple(
-            replace(finding, reading=_or_none(change(finding.reading or Reading())))
-            if finding.level == level
-            else finding
-            for finding in report.findings
-        ),
-    )
+
+    def changed(finding: Finding) -> Finding:
+        if second:
+            return replace(finding, second_reading=_or_none(change(finding.second_reading or Reading())))
+        return replace(finding, reading=_or_none(change(finding.reading or Reading())))
+
+    findings = tuple(changed(finding) if finding.level == level else finding for finding in report.findings)
+    return replace(report, findings=findings)
 
 
 def _or_none(reading: Reading) -> Reading | None:

@@ -88,7 +88,7 @@ class WorkerClient:
         mask: Volume | VertebraLabels | None = None,
         *,
         lowest: str | None = None,
-        methods: Sequence[str] = ("morphometry",),
+        methods: Sequence[str] = (),
         numbering: str = "auto",
         bodies: bool = False,
         on_progress: Callable[[int, int, str], None] | None = None,

@@ -126,9 +126,9 @@ class Server:
             if bodies is not None:
                 answer["bodies"] = labels_message(bodies, Path(request["bodies_folder"]), "bodies")
 
-        methods = tuple(request.get("methods") or ("morphometry",))
+        methods = tuple(request.get("methods") or ())
         report = grade(ct, spine, mask, methods, progress, on_finding, on_study, bodies_by=request.get("bodies_by"))
-        return {**answer, "cancelled": not report.study["complete"], "report": report.to_dict()}
+        return {**answer, "cancelled": not report.complete, "report": report.to_dict()}
 
     def _explain(self, request: dict[str, Any]) -> dict[str, Any]:
         from VertebralGradingLib.pipeline import explain

@@ -57,7 +57,8 @@ def grade(
     ] = None,
     out: _OutDir = Path("vertebral-grading-output"),
     method: Annotated[
-        list[str] | None, typer.Option(help="Grading method; the first one given is the primary one.")
+        list[str] | None,
+        typer.Option(help="Second opinion beside morphometry: neighbours, healthivert, dae; may be repeated."),
     ] = None,
     lowest: _Lowest = None,
     numbering: _Numbering = "auto",
@@ -72,9 +73,7 @@ def grade(
     """Grade every vertebra of a CT (or of a mask) and write findings and report."""
     if mask_only is not None and (ct is not None or mask is not None):
         raise typer.BadParameter("--mask-only takes neither a CT nor --mask")
-    _grade_and_write(
-        ct, centroids, mask_only or mask, out, tuple(method or ("morphometry",)), lowest, numbering, series, bodies
-    )
+    _grade_and_write(ct, centroids, mask_only or mask, out, tuple(method or ()), lowest, numbering, series, bodies)
 
 
 @app.command()
@@ -85,7 +84,7 @@ def demo(out: _OutDir = Path("demo-output")) -> None:
 
     with _writing():
         ct, centroids = write_demo_case(out)
-    report = _grade_and_write(Path(ct), Path(centroids), None, out, ("morphometry",), None, "auto", None, "classical")
+    report = _grade_and_write(Path(ct), Path(centroids), None, out, (), None, "auto", None, "classical")
     worst = max(report.findings, key=lambda finding: finding.score or 0.0)
     loss = worst.height_loss.get("anterior", 0.0)
     OUT.print(
@@ -224,17 +223,35 @@ def _grade_and_write(
 
 def _print(report: Report) -> None:
     from VertebralGradingLib.findings import RESEARCH_USE
+    from VertebralGradingLib.report.sentences import summary_sentence
+    from VertebralGradingLib.report.values import fixed, span
 
+    OUT.print(escape(summary_sentence(report)), style="bold")
+    for method, why in dict(report.provenance.get("not_run") or {}).items():
+        ERR.print(f"[bold yellow]Warning:[/bold yellow] {escape(f'{method} did not run: {why}')}")
     table = Table(title="Vertebrae")
-    for column in ("level", "grade", "90 % interval", "deformity", "ant / mid / post (mm)", "loss (%)", "remarks"):
+    head = (
+        "level",
+        "state",
+        "graded loss (%)",
+        "grade 1+",
+        "deformity",
+        "ant / mid / post (mm)",
+        "loss (%)",
+        "remarks",
+    )
+    for column in head:
         table.add_column(column)
     for finding in report.findings:
-        interval = "" if finding.grade_interval is None else "{:.1f}-{:.1f}".format(*finding.grade_interval)
+        loss = fixed(finding.loss_percent, 0) if finding.gradable else ""
+        interval = span(finding.loss_interval_percent, 0)
+        chances = finding.grade_probabilities
         remarks = finding.reason or ", ".join(flag for flag in finding.flags if flag != "mask_found")
         table.add_row(
             finding.level,
-            "-" if finding.grade is None else str(finding.grade),
-            interval,
+            finding.state,
+            f"{loss} ({interval})" if interval else loss,
+            "" if chances is None else f"{100 * (1 - chances[0]):.0f} %",
             finding.deformity if finding.gradable else "",
             " / ".join(f"{value:.1f}" for value in finding.heights_mm.values()),
             " / ".join(f"{100 * value:.0f}" for value in finding.height_loss.values()),

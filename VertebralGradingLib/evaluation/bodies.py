@@ -338,7 +338,7 @@ def _loss(finding: Finding) -> float:
 
 
 def _outcome(finding: Finding) -> str:
-    return f"grade {finding.grade}" if finding.grade is not None else finding.suggested_exclusion or finding.reason
+    return finding.state if finding.gradable else finding.reason
 
 
 def _edge_sd(finding: Finding) -> float | None:

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralGradingLib.errors import CentroidError, MethodError
-from VertebralGradingLib.findings import FLAG_TEXT, SCHMORL_NODE, Evidence, Finding, Report
+from VertebralGradingLib.findings import Evidence, Finding, Report
+from VertebralGradingLib.findings.states import UNDECIDED
 from VertebralGradingLib.image.volume import Volume
+from VertebralGradingLib.methods.decision import Decision, decide, graded
 from VertebralGradingLib.morphometry.height_rows import (
     REFERENCE_FLAGS,
     UNTRUSTED,
@@ -33,7 +35,7 @@ _LAST_FLAGS = (*REFERENCE_FLAGS, "methods_disagree", "reader_points")
 """Flags that come and go while a reader works, in the order in which they stand at the end of a finding's flags."""
 _SHIFTABLE = tuple(level for level in ORDER if level in GRADABLE and level != "T13")
 """Levels that can be shifted, cranial to caudal."""
-_IMPLAUSIBLE = FLAG_TEXT["implausible_heights"]
+CUT = "cut_by_volume_edge"
 
 
 class MorphometricGrading:
@@ -47,8 +49,12 @@ class MorphometricGrading:
         """It needs nothing that may be missing."""
 
     def grade(self, study: Study) -> dict[str, Evidence]:
-        """Evidence for every measured vertebra; cut or implanted ones are measured but do not carry the reference."""
-        measured = {item.vertebra.level: item for item in study.vertebrae if item.measurement is not None}
+        """Evidence for every measured vertebra that is not cut: half a body has no height to speak of.
+
+        Those with implants are measured but do not carry the reference.
+        """
+        whole = [item for item in study.vertebrae if item.measurement is not None and CUT not in item.flags]
+        measured = {item.vertebra.level: item for item in whole}
         results = grade_rows([_row_of_measured(item) for item in measured.values()])
         return {level: _evidence(item, *results[level]) for level, item in measured.items()}
 
@@ -147,8 +153,8 @@ def move_points(report: Report, level: str, points_ras: NDArray[np.float64], acc
         report: findings with morphometry's evidence.
         level: which vertebra.
         points_ras: (6, 3) RAS mm in the order of :data:`morphometry.POINT_NAMES`.
-        accept: the reader has judged a vertebra that was not assessed and wants its grade; its reason and suggested
-            exclusion are cleared. Otherwise only its heights and evidence change.
+        accept: the reader has judged a vertebra that has no grade and wants one by its heights. Otherwise only its
+            heights and evidence change.
 
     Raises:
         CentroidError: the level has no morphometry, not six points, or two of them coincide or are swapped.
@@ -281,57 +287,56 @@ def _regraded(finding: Finding, result: HeightGrade, without: HeightGrade, accep
         else e
         for e in finding.evidence
     )
-    finding = _with_quantities(replace(finding, evidence=evidence, height_loss=named(result.loss)), **changes)
+    finding = _with_quantities(replace(finding, evidence=evidence), **changes)
     finding = replace(finding, flags=_flags_now(finding, result))
-    if finding.primary_method != "morphometry":
+    said = finding.evidence_of("morphometry")
+    assert said is not None  # callers choose findings that have it
+    if accepted or (by_reader and finding.gradable):
+        return decided(finding, graded(finding.level, said))
+    unsaid = finding.state == UNDECIDED and "heights_without_defect_mm" not in said.quantities  # an older file
+    if by_reader or unsaid:
+        return decided(finding, Decision(finding.state, finding.reason, finding.hypotheses))
+    return decided(finding, decide(finding.level, said, finding.flags))
+
+
+def decided(finding: Finding, decision: Decision) -> Finding:
+    """A finding with the state that was decided, and the numbers that go with it by its own evidence."""
+    said = finding.evidence_of("morphometry")
+    finding = replace(
+        finding,
+        state=decision.state,
+        reason=decision.reason,
+        hypotheses=decision.hypotheses,
+        loss_percent=None,
+        loss_interval_percent=None,
+        grade_probabilities=None,
+        score=None,
+        grade_interval=None,
+        deformity="none",
+    )
+    if said is None:
         return finding
-    if accepted:
-        finding = replace(finding, gradable=True, reason="", suggested_exclusion="")
-    elif not by_reader:
-        finding = _decided(finding)
-    gradable = finding.gradable
+    numbers = said.quantities
+    finding = replace(finding, heights_mm=dict(numbers["heights_mm"]), height_loss=dict(numbers["height_loss"]))
+    if not finding.gradable:
+        return finding
+    low, high = numbers["graded_loss_interval"]
     return replace(
         finding,
-        grade=result.grade if gradable else None,
-        score=result.score if gradable else None,
-        grade_interval=result.score_interval if gradable else None,
-        deformity=result.shape if gradable else "none",
+        loss_percent=100.0 * numbers["graded_loss"],
+        loss_interval_percent=(100.0 * low, 100.0 * high),
+        grade_probabilities=tuple(numbers["grade_probabilities"]),
+        score=said.score,
+        grade_interval=said.grade_interval,
+        deformity=str(numbers["deformity"]),
     )
 
 
 def _flags_now(finding: Finding, result: HeightGrade) -> tuple[str, ...]:
-    grades = {evidence.grade for evidence in finding.evidence if evidence.grade is not None}
     raised = {*reference_flags(result), *({"reader_points"} & set(finding.flags))}
-    if len(grades) > 1:
+    if finding.methods_differ:
         raised.add("methods_disagree")
     return (
         *(flag for flag in finding.flags if flag not in _LAST_FLAGS),
         *(flag for flag in _LAST_FLAGS if flag in raised),
-    )
-
-
-def _decided(finding: Finding) -> Finding:
-    """Whether the grade stands, as far as that depends on the reference; other reasons stay."""
-    quantities = _quantities(finding)
-    if finding.reason and finding.reason != _IMPLAUSIBLE and finding.suggested_exclusion != SCHMORL_NODE:
-        return finding
-    if "grade_without_defect" in quantities and "heights_without_defect_mm" not in quantities:
-        return finding  # of an older file, which does not say enough
-    exclusion, reason = "", _IMPLAUSIBLE if "implausible_heights" in finding.flags else ""
-    evidence = finding.evidence_of("morphometry")
-    assert evidence is not None
-    if not reason:
-        exclusion, reason = defect_decision(evidence)
-    return replace(finding, gradable=not reason, reason=reason, suggested_exclusion=exclusion)
-
-
-def defect_decision(evidence: Evidence) -> tuple[str, str]:
-    """Suggested exclusion and reason where focal endplate defects alone make the grade; both empty where not."""
-    without = evidence.quantities.get("grade_without_defect", evidence.grade)
-    if evidence.grade is None or without is None or without >= evidence.grade:
-        return "", ""
-    where = "; ".join(defect["text"] for defect in evidence.quantities["defects"])
-    return SCHMORL_NODE, (
-        f"focal endplate defect ({where}): the heights alone give grade {evidence.grade}, "
-        f"without the defect grade {without}; the reader decides"
     )

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 GRADE_BOUNDS = (0.20, 0.25, 0.40)
 """Least height loss of grades 1, 2 and 3."""
-GRADE_NAMES = ("normal", "mild", "moderate", "severe")
+SEVERITY = {1: "mild", 2: "moderate", 3: "severe"}
+"""Genant's words for the grades."""
 
 _LOSS_KNOTS = (0.0, 0.20, 0.25, 0.40, 0.50)
 _SCORE_KNOTS = (0.0, 0.5, 1.5, 2.5, 3.0)

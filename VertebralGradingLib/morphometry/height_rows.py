@@ -85,6 +85,7 @@ def height_quantities(result: HeightGrade) -> dict[str, Any]:
         "reference_sd_mm": named(result.reference_sd_mm),
         "height_loss": named(result.loss),
         "loss_interval": dict(zip(POSITIONS, result.loss_interval.tolist(), strict=True)),
+        **_graded_quantities(result),
         "deformity": result.shape,
         "wedge_loss": result.wedge_loss,
         "biconcave_loss": result.biconcave_loss,
@@ -94,7 +95,17 @@ def height_quantities(result: HeightGrade) -> dict[str, Any]:
 
 def defect_quantities(without: HeightGrade) -> dict[str, Any]:
     """The part of the evidence that says what the grade would be without the focal defects."""
-    return {"grade_without_defect": without.grade, "loss_without_defect": named(without.loss)}
+    told = {"grade": without.grade, "height_loss": named(without.loss), **_graded_quantities(without)}
+    return {"without_defect": told}
+
+
+def _graded_quantities(result: HeightGrade) -> dict[str, Any]:
+    """The loss that is graded (fraction), its 90 % interval, and the chances of the grades."""
+    return {
+        "graded_loss": result.graded,
+        "graded_loss_interval": list(result.graded_interval),
+        "grade_probabilities": list(result.probabilities),
+    }
 
 
 def reference_flags(result: HeightGrade) -> tuple[str, ...]:

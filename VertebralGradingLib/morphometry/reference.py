@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralGradingLib.morphometry.genant import deformity, grade_of_loss, score_of_loss
+from VertebralGradingLib.morphometry.genant import GRADE_BOUNDS, deformity, grade_of_loss, score_of_loss
 from VertebralGradingLib.morphometry.norms import SD_ANTERIOR, SD_MIDDLE, SD_SIZE, expected_log_heights
 
 SD_VERTEBRA = 0.04
@@ -37,9 +37,12 @@ class HeightGrade:
         reference_sd_mm: their standard deviation.
         loss: 1 - height / reference.
         loss_interval: (3, 2) 90 % interval of each loss.
-        score: of the graded loss (see :func:`graded_loss`), on the shared axis.
+        graded: the graded loss (see :func:`graded_loss`), which is also the median of its draws.
+        graded_interval: its 90 % interval.
+        score: of the graded loss, on the shared axis.
         score_interval: its 90 % interval.
-        grade: 0-3.
+        probabilities: (4,) chances of grade 0-3 by the same draws; they sum to 1.
+        grade: 0-3, of the graded loss: half of the draws or more are of this grade or one above, half or below.
         shape: "wedge", "biconcave", "crush" or "none".
         wedge_loss: 1 - (Ha/Hp) / expected ratio.
         biconcave_loss: 1 - Hm / expected from the better of both walls.
@@ -51,8 +54,11 @@ class HeightGrade:
     reference_sd_mm: NDArray[np.float64]
     loss: NDArray[np.float64]
     loss_interval: NDArray[np.float64]
+    graded: float
+    graded_interval: tuple[float, float]
     score: float
     score_interval: tuple[float, float]
+    probabilities: tuple[float, float, float, float]
     grade: int
     shape: str
     wedge_loss: float
@@ -161,7 +167,7 @@ def _grade_one(
     shared_sd = float(np.hypot(curve_sd.min(), SD_VERTEBRA))
     own_sd = np.hypot(np.sqrt(np.maximum(curve_sd**2 - curve_sd.min() ** 2, 0)), SD_RATIO)
     loss = 1.0 - np.exp(log_height - reference)
-    graded = graded_loss(loss, reference)
+    graded = float(graded_loss(loss, reference))
     score = float(score_of_loss(graded))
     rng = np.random.default_rng(1000 + seed)
     draws = (
@@ -169,17 +175,23 @@ def _grade_one(
     )
     drawn = 1.0 - np.exp(log_height - reference + draws)
     interval = np.percentile(drawn, [5, 95], axis=0).T
-    low, high = np.percentile(score_of_loss(graded_loss(drawn, reference)), [5, 95])
+    spread = graded_loss(drawn, reference)
+    spread += graded - np.median(spread)  # the largest of three noisy losses lies above the largest loss
+    low, high = (float(edge) for edge in np.percentile(spread, [5, 95]))
+    counts = np.bincount(np.searchsorted(GRADE_BOUNDS, spread, side="right"), minlength=4) / _DRAWS
     best_wall = max(log_height[0] - reference[0], log_height[2] - reference[2])
     return HeightGrade(
         reference_mm=np.exp(reference),
         reference_sd_mm=np.exp(reference) * np.hypot(shared_sd, own_sd),
         loss=loss,
         loss_interval=interval,
+        graded=graded,
+        graded_interval=(low, high),
         score=score,
-        score_interval=(min(float(low), score), max(float(high), score)),
-        grade=grade_of_loss(float(graded)),
-        shape=deformity(loss, float(graded)),
+        score_interval=(float(score_of_loss(low)), float(score_of_loss(high))),
+        probabilities=(float(counts[0]), float(counts[1]), float(counts[2]), float(counts[3])),
+        grade=grade_of_loss(graded),
+        shape=deformity(loss, graded),
         wedge_loss=float(1.0 - np.exp(log_height[0] - log_height[2] - (curve[0] - curve[2]))),
         biconcave_loss=float(1.0 - np.exp(log_height[1] - reference[1] - best_wall)),
         crush_loss=float(1.0 - np.exp(log_height).mean() / np.exp(curve).mean()),

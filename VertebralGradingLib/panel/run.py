@@ -10,18 +10,19 @@ from slicer.i18n import tr as _
 
 from VertebralGradingLib.errors import VertebralGradingError
 from VertebralGradingLib.findings import Finding
+from VertebralGradingLib.findings.states import NOT_REACHED
 from VertebralGradingLib.panel.worker import runLater
 from VertebralGradingLib.scene.job import Callbacks
 from VertebralGradingLib.scene.results import StudyResults
 
 METHODS = {
-    "morphometry": ("morphometry",),
-    "morphometry, neighbours": ("morphometry", "neighbours"),
-    "morphometry, HealthiVert-GAN": ("morphometry", "healthivert"),
-    "morphometry, diffusion autoencoder": ("morphometry", "dae"),
-    "all": ("morphometry", "neighbours", "healthivert", "dae"),
+    "morphometry": (),
+    "morphometry, neighbours": ("neighbours",),
+    "morphometry, HealthiVert-GAN": ("healthivert",),
+    "morphometry, diffusion autoencoder": ("dae",),
+    "all": ("neighbours", "healthivert", "dae"),
 }
-"""What can be chosen in the panel; the first method gives the grade."""
+"""What can be chosen in the panel: second opinions beside morphometry."""
 DOUBLE_CLICK_MS = 500
 """For so long after a start the button does not cancel, so that a double click does not undo itself."""
 
@@ -172,14 +173,19 @@ class RunPart:
         if self._isOver:
             return
         self.updateState()
-        count = len(results.report.findings)
-        if cancelled and results.report.study["complete"]:
+        report = results.report
+        count = sum(finding.state != NOT_REACHED for finding in report.findings)
+        if cancelled and report.complete:
             self.say(_("Cancelled; the earlier findings were kept."))
         elif cancelled:
-            self.say(_("Cancelled; {count} vertebrae were finished.").format(count=count))
+            planned = len(report.findings)
+            self.say(_("Cancelled; {count} of {planned} were finished.").format(count=count, planned=planned))
         else:
             seconds = time.monotonic() - self._began
             self.say(_("{count} vertebrae in {seconds:.1f} s.").format(count=count, seconds=seconds))
+        for method, why in dict(report.provenance.get("not_run") or {}).items():
+            self.say(f"{self._ui.statusLabel.text} " + _("{method} did not run: {why}").format(method=method, why=why))
+            self.log(f"{method}: {why}")
         self._onResults(results)
 
     def _failed(self, error: VertebralGradingError, results: StudyResults | None) -> None:

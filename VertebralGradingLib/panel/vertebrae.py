@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import qt
 from slicer.i18n import tr as _
 
 from VertebralGradingLib.findings import POSITIONS, Finding
+from VertebralGradingLib.findings.states import GRADED
 from VertebralGradingLib.methods.morphometric import shift_levels
 from VertebralGradingLib.panel.session import Session
-from VertebralGradingLib.reading import EXCLUSIONS, exclude, set_reader, set_reader_grade
+from VertebralGradingLib.reading import EXCLUSIONS, exclude, set_reader, set_reader_state
 from VertebralGradingLib.report.colors import color_of
-from VertebralGradingLib.report.sentences import sentence, summary_sentence
+from VertebralGradingLib.report.sentences import hypothesis_text, sentence, summary_sentence
 from VertebralGradingLib.report.values import MISSING, fixed, flag_text, percent, reason_text, span
 
-_GRADE = 1
-"""Column of the grade."""
+_STATE = 1
+"""Column of the state."""
 
 
 class VertebraePart:
@@ -42,20 +42,20 @@ class VertebraePart:
         table = ui.vertebraTable
         titles = [
             _("Level"),
-            _("Grade"),
-            _("90 %"),
+            _("State"),
+            _("Loss (90 %)"),
+            _("Grade 1+"),
             _("Reader"),
             _("Deformity"),
             _("A/M/P (mm)"),
             _("Loss (%)"),
             _("Remarks"),
-            _("Method"),
         ]
         table.setColumnCount(len(titles))
         table.setHorizontalHeaderLabels(titles)
         table.verticalHeader().setVisible(False)
         table.horizontalHeader().setStretchLastSection(True)
-        ui.readerGradeComboBox.addItems([_("as measured"), _("0 normal"), _("1 mild"), _("2 moderate"), _("3 severe")])
+        ui.readerGradeComboBox.addItems([_("as measured"), *GRADED])
         ui.exclusionComboBox.addItems(["", *self._exclusions])
         table.connect("currentCellChanged(int,int,int,int)", self.onRow)
         ui.previousButton.connect("clicked()", self.onPrevious)
@@ -120,8 +120,8 @@ class VertebraePart:
             self._ui.vertebraTable.setCurrentCell(self._levels.index(self._session.level), 0)
         finding = self._session.finding
         reading = finding.reading if finding is not None else None
-        grade = reading.grade if reading is not None else None
-        self._ui.readerGradeComboBox.currentIndex = 0 if grade is None else grade + 1
+        state = reading.state if reading is not None else ""
+        self._ui.readerGradeComboBox.currentIndex = GRADED.index(state) + 1 if state else 0
         self._ui.exclusionComboBox.setEditText(self._shownExclusion())
         report = self._session.report
         if report is not None:
@@ -168,8 +168,8 @@ class VertebraePart:
         """Take the reader's grade of the chosen vertebra."""
         report, level = self._session.report, self._session.level
         if not self._busy and report is not None:
-            grade = index - 1 if index > 0 else None
-            self._change(lambda: self._session.apply(set_reader_grade(report, level, grade)))
+            state = GRADED[index - 1] if index > 0 else ""
+            self._change(lambda: self._session.apply(set_reader_state(report, level, state)))
 
     def onExclusionChosen(self, index: int) -> None:
         """Take an exclusion that was chosen from the list."""
@@ -218,13 +218,14 @@ class VertebraePart:
             self._change(lambda: self._session.apply(shift_levels(report, steps)))
 
     def _fillRow(self, row: int, finding: Finding) -> None:
-        measured = replace(finding, reading=None)
-        color = color_of(finding)
-        grade = MISSING if measured.final_grade is None else str(measured.final_grade)
+        color, chances = color_of(finding), finding.grade_probabilities
+        interval = span(finding.loss_interval_percent, 0)
+        loss = fixed(finding.loss_percent, 0) + (f" ({interval})" if interval else "")
         texts = (
             finding.level,
-            grade,
-            span(finding.grade_interval) or MISSING,
+            finding.state,
+            loss,
+            MISSING if chances is None else f"{100 * (1 - chances[0]):.0f} %",
             self._readingText(finding),
             finding.deformity if finding.gradable else MISSING,
             " / ".join(fixed(finding.heights_mm.get(name)) for name in POSITIONS) if finding.heights_mm else MISSING,
@@ -232,25 +233,30 @@ class VertebraePart:
             if finding.height_loss
             else MISSING,
             "; ".join(
-                [*([] if finding.gradable else [reason_text(finding)]), *(flag_text(flag) for flag in finding.flags)]
+                dict.fromkeys(
+                    (
+                        *([reason_text(finding)] if finding.reason else []),
+                        *(hypothesis_text(one) for one in finding.hypotheses),
+                        *(flag_text(flag) for flag in finding.flags),
+                    )
+                )
             ),
-            finding.primary_method,
         )
         for column, text in enumerate(texts):
             item = qt.QTableWidgetItem(text)
             item.setToolTip(text)
-            if column == _GRADE:
+            if column == _STATE:
                 item.setBackground(qt.QBrush(qt.QColor(color.color)))
                 item.setForeground(qt.QBrush(qt.QColor("#000000")))
                 item.setIcon(_swatch(color.color))  # seen also where the row is chosen
-                item.setToolTip(color.label)
+                item.setToolTip(color.state)
             self._ui.vertebraTable.setItem(row, column, item)
 
     def _readingText(self, finding: Finding) -> str:
         reading = finding.reading
         if reading is None:
             return ""
-        texts = [] if reading.grade is None else [str(reading.grade)]
+        texts = [reading.state] if reading.state else []
         if reading.exclusion:
             texts.append(_("excluded: {reason}").format(reason=reading.exclusion))
         return "; ".join(texts)

@@ -1,40 +1,28 @@
-"""The colour and the words of each grade, from ``Resources/colors/grades.json``."""
+"""The colour of each state, from ``Resources/colors/grades.json``, and a state as a caption."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
 from VertebralGradingLib.findings import Finding
+from VertebralGradingLib.findings.states import NOT_ASSESSED, state_of_grade
 from VertebralGradingLib.resources import resource
-
-NOT_ASSESSED = "not_assessed"
 
 
 @dataclass(frozen=True)
-class GradeColor:
-    """How one grade is shown.
+class StateColor:
+    """How one state is shown.
 
     Attributes:
-        key: "0" to "3", or "not_assessed".
-        name: "normal", "mild", "moderate", "severe", or "not assessed".
+        state: one of :data:`states.STATES`; also the word beside the colour.
         color: "#rrggbb".
     """
 
-    key: str
-    name: str
+    state: str
     color: str
-
-    @property
-    def label(self) -> str:
-        """The words of a table cell: "2 moderate", or "not assessed"."""
-        return self.name if self.key == NOT_ASSESSED else f"{self.key} {self.name}"
-
-    @property
-    def caption(self) -> str:
-        """The words of a caption: "grade 2, moderate", or "not assessed"."""
-        return self.name if self.key == NOT_ASSESSED else f"grade {self.key}, {self.name}"
 
     @property
     def rgb(self) -> tuple[int, int, int]:
@@ -44,32 +32,35 @@ class GradeColor:
 
 
 @cache
-def grade_colors() -> dict[str, GradeColor]:
-    """Every grade's colour by key, in the table's order."""
-    table = json.loads(resource("colors/grades.json").read_text(encoding="utf-8"))["grades"]
-    return {key: GradeColor(key, entry["name"], entry["color"]) for key, entry in table.items()}
+def state_colors() -> dict[str, StateColor]:
+    """Every state's colour, in the table's order."""
+    table = json.loads(resource("colors/grades.json").read_text(encoding="utf-8"))["states"]
+    return {state: StateColor(state, color) for state, color in table.items()}
 
 
-def color_of_grade(grade: int | None) -> GradeColor:
-    """The colour of a grade; None and unknown numbers are "not assessed"."""
-    colors = grade_colors()
-    return colors.get(str(grade), colors[NOT_ASSESSED])
+def shown_colors(findings: Iterable[Finding]) -> list[StateColor]:
+    """The colours of all grades, and of the other states that occur: the key of a picture."""
+    shown = {color_of(finding).state for finding in findings} | {state_of_grade(grade) for grade in range(4)}
+    return [color for state, color in state_colors().items() if state in shown]
 
 
-def color_of(finding: Finding) -> GradeColor:
-    """The colour of a finding's final grade."""
-    return color_of_grade(finding.final_grade)
+def color_of_state(state: str) -> StateColor:
+    """The colour of a state."""
+    return state_colors()[state]
+
+
+def color_of_grade(grade: int | None) -> StateColor:
+    """The colour of a grade; that of "not assessed" for None."""
+    return color_of_state(NOT_ASSESSED if grade is None else state_of_grade(grade))
+
+
+def color_of(finding: Finding) -> StateColor:
+    """The colour of a finding's final state; an excluded one has that of "not assessed"."""
+    return color_of_state(NOT_ASSESSED if finding.excluded else finding.final_state)
 
 
 def caption(finding: Finding) -> str:
-    """The final grade of a finding in words.
-
-    "grade 2 (reader)" where the reader has changed it, "excluded" where the reader leaves the vertebra out, and
-    "reader decides" where an exclusion is suggested instead of a grade.
-    """
+    """The final state of a finding, such as "grade 2", "borderline", "grade 1 (reader)" or "excluded"."""
     if finding.excluded:
         return "excluded"
-    if finding.changed_by_reader:
-        return f"grade {finding.final_grade} (reader)"
-    undecided = finding.undecided and finding.final_grade is None
-    return "reader decides" if undecided else color_of(finding).caption
+    return f"{finding.final_state} (reader)" if finding.changed_by_reader else finding.final_state

@@ -1,6 +1,7 @@
 """The findings as a table: one row for each vertebra, cranial to caudal. Heights in mm, losses as fractions.
 
-``grade`` is the program's own; the reader's stands in columns of its own.
+State and grade are the program's own; the reader's stand in columns of their own. A run that was stopped has a row for
+every vertebra that it did not reach.
 """
 
 from __future__ import annotations
@@ -8,33 +9,46 @@ from __future__ import annotations
 import csv
 import io
 
-from VertebralGradingLib.findings import POSITIONS, Finding, Report
+from VertebralGradingLib.findings import POSITIONS, Finding, Reading, Report
 from VertebralGradingLib.report.values import number, pair, quantity, reason_text
 
 COLUMNS = (
     "level",
+    "state",
     "grade",
+    "loss_percent",
+    "loss_percent_low",
+    "loss_percent_high",
+    *(f"probability_grade_{grade}" for grade in range(4)),
     "score",
     "score_low",
     "score_high",
-    "gradable",
     "reason",
     "deformity",
     *(f"{position}_mm" for position in POSITIONS),
     *(f"loss_{position}" for position in POSITIONS),
     "trabecular_hu",
     "flags",
-    "suggested_exclusion",
-    "method",
+    "hypotheses",
+    "other_methods",
+    "reader_state",
     "reader_grade",
     "reader_exclusion",
+    "reader_confirmed",
+    "reader_agreed",
+    "second_reader_state",
+    "second_reader_exclusion",
     "center_r_mm",
     "center_a_mm",
     "center_s_mm",
 )
 
 
-_DIGITS = {"trabecular_hu": 1, **{f"{name}_mm": 2 for name in (*POSITIONS, "center_r", "center_a", "center_s")}}
+_DIGITS = {
+    "trabecular_hu": 1,
+    **dict.fromkeys(("loss_percent", "loss_percent_low", "loss_percent_high"), 1),
+    **{f"{name}_mm": 2 for name in (*POSITIONS, "center_r", "center_a", "center_s")},
+}
 """Decimals of a cell; three where nothing else is said."""
 
 
@@ -49,24 +63,39 @@ def csv_text(report: Report) -> str:
 
 
 def row_values(finding: Finding) -> dict[str, str | float | int | bool | None]:
-    """One row by column: texts, numbers, ``gradable`` as bool; None where there is no value."""
+    """One row by column: texts, numbers, truth values; None where there is no value."""
     low, high = pair(finding.grade_interval) or (None, None)
+    loss_low, loss_high = pair(finding.loss_interval_percent) or (None, None)
+    first, second = finding.reading or Reading(), finding.second_reading or Reading()
     row: dict[str, str | float | int | bool | None] = {
         "level": finding.level,
+        "state": finding.state,
         "grade": finding.grade,
+        "loss_percent": number(finding.loss_percent),
+        "loss_percent_low": loss_low,
+        "loss_percent_high": loss_high,
         "score": number(finding.score),
         "score_low": low,
         "score_high": high,
-        "gradable": finding.gradable,
-        "reason": "" if finding.gradable else reason_text(finding),
+        "reason": reason_text(finding) if finding.reason else "",
         "deformity": finding.deformity,
         "trabecular_hu": number(quantity(finding, "trabecular_hu")),
         "flags": ";".join(finding.flags),
-        "suggested_exclusion": finding.suggested_exclusion,
-        "method": finding.primary_method,
-        "reader_grade": None if finding.reading is None else finding.reading.grade,
-        "reader_exclusion": "" if finding.reading is None else finding.reading.exclusion,
+        "hypotheses": ";".join(f"{one.grade} if {one.cause}" for one in finding.hypotheses),
+        "other_methods": ";".join(
+            f"{one.method} {one.grade}" for one in finding.evidence if one.method != "morphometry"
+        ),
+        "reader_state": first.state,
+        "reader_grade": first.grade,
+        "reader_exclusion": first.exclusion,
+        "reader_confirmed": first.confirmed,
+        "reader_agreed": first.agreed,
+        "second_reader_state": second.state,
+        "second_reader_exclusion": second.exclusion,
     }
+    for grade in range(4):
+        chances = finding.grade_probabilities
+        row[f"probability_grade_{grade}"] = None if chances is None else number(chances[grade])
     for position in POSITIONS:
         row[f"{position}_mm"] = number(finding.heights_mm.get(position))
         row[f"loss_{position}"] = number(finding.height_loss.get(position))

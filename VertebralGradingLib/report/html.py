@@ -9,9 +9,18 @@ from numpy.typing import NDArray
 
 from VertebralGradingLib._version import __version__
 from VertebralGradingLib.findings import RESEARCH_USE, Finding, Report
+from VertebralGradingLib.findings.states import (
+    BORDERLINE,
+    MEANING,
+    NOT_ASSESSED,
+    NOT_REACHED,
+    TREATED,
+    UNDECIDED,
+    state_of_grade,
+)
 from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.morphometry.genant import GRADE_BOUNDS
-from VertebralGradingLib.report.colors import color_of, color_of_grade, grade_colors
+from VertebralGradingLib.report.colors import color_of, color_of_grade, shown_colors
 from VertebralGradingLib.report.drawn import HEIGHT_LOSS, Drawn, figures
 from VertebralGradingLib.report.overview import overview_svg
 from VertebralGradingLib.report.patches import PATCH_MM, strip
@@ -22,13 +31,13 @@ from VertebralGradingLib.report.style import CSS
 from VertebralGradingLib.report.tables import (
     disagreement_table,
     escape,
-    grade_cell,
     methods_table,
     provenance_table,
+    state_cell,
     vertebra_table,
     was_read,
 )
-from VertebralGradingLib.report.values import MISSING
+from VertebralGradingLib.report.values import METHOD_NAMES, MISSING
 from VertebralGradingLib.spine.spine import Spine
 
 TITLE = "Vertebral grading report"
@@ -56,9 +65,10 @@ def html_page(
     body = [
         f"<h1>{TITLE}</h1>",
         f'<p class="use">{escape(RESEARCH_USE)}</p>',
+        *_warnings(report),
         _tiles(report),
         f"<p>{escape(summary_sentence(report))}</p>",
-        _section("Deformities", _deformities(findings)),
+        _section("What needs a look", _notable(findings)),
     ]
     if overview is not None:
         body.append(_section("Overview", _overview(findings, *overview, is_mask)))
@@ -72,13 +82,13 @@ def html_page(
         body.append(_section("Vertebrae at another grade", figures(others) + _drawn_note()))
     profile = height_profile(findings)
     if profile:
-        body.append(_section("Heights over level", _profile(profile)))
+        body.append(_section("Heights over level", _profile(profile, findings)))
     if findings:
         read = was_read(report)
         body.append(_section("All vertebrae", vertebra_table(findings, read) + _table_note(read)))
-    not_assessed = [finding for finding in findings if finding.final_grade is None]
-    if not_assessed:
-        body.append(_section("Not assessed", _sentences(not_assessed)))
+    rest = [finding for finding in findings if finding.excluded or finding.final_state in (NOT_ASSESSED, NOT_REACHED)]
+    if rest:
+        body.append(_section("Not assessed, not reached, excluded", _sentences(rest)))
     said = methods_table(findings)
     if said:
         body.append(_section("Each method", said))
@@ -105,16 +115,28 @@ def _section(title: str, content: str) -> str:
     return f"<section><h2>{escape(title)}</h2>{content}</section>"
 
 
+def _warnings(report: Report) -> list[str]:
+    """What a reader must know before anything else: a run that was stopped, methods that did not run."""
+    warnings = []
+    if not report.complete:
+        summary = report.summary
+        warnings.append(f"{summary['n_assessed']} of {summary['n_planned']} assessed; run not finished.")
+    for method, why in dict(report.provenance.get("not_run") or {}).items():
+        warnings.append(f"{METHOD_NAMES.get(method, method)} did not run: {why}")
+    return [f'<p class="warning">{escape(warning)}</p>' for warning in warnings]
+
+
 def _tiles(report: Report) -> str:
     summary = report.summary
     assessed, total = summary["n_assessed"], len(report.findings)
     worst, index = summary["worst_grade"], summary["spinal_deformity_index"]
-    undecided = sum(finding.undecided for finding in report.findings)
-    rest = f"; {undecided} for the reader to decide" if undecided else ""
+    undecided = len(summary["undecided"])
+    rest = f"; {undecided} undecided" if undecided else ""
+    least = "at least " if assessed < total else ""
     tiles = [
-        (f"worst grade{rest}", grade_cell(color_of_grade(worst)) if assessed else MISSING),
+        (f"worst{rest}", state_cell(color_of_grade(worst)) if assessed else MISSING),
         ("vertebrae of grade 2 or more", str(summary["n_grade2_or_more"]) if assessed else MISSING),
-        ("spinal deformity index", MISSING if index is None else str(index)),
+        ("spinal deformity index", MISSING if index is None else f"{least}{index}"),
         ("vertebrae assessed", f"{assessed} of {total}"),
     ]
     return (
@@ -124,14 +146,14 @@ def _tiles(report: Report) -> str:
     )
 
 
-def _deformities(findings: Sequence[Finding]) -> str:
-    """Every vertebra of final grade 1 or more, and those that the reader has changed or is still to decide."""
-    graded = [finding for finding in findings if finding.final_grade is not None]
-    shown = [f for f in findings if f.undecided or f.final_grade or f.changed_by_reader]
-    if any(finding.final_grade for finding in graded):
+def _notable(findings: Sequence[Finding]) -> str:
+    """Every vertebra of final grade 1 or more, borderline, undecided or treated, and those the reader has changed."""
+    quiet = (state_of_grade(0), NOT_ASSESSED, NOT_REACHED)
+    shown = [f for f in findings if not f.excluded and (f.final_state not in quiet or f.changed_by_reader)]
+    if shown:
         return _sentences(shown)
-    text = "No deformity of grade 1 or more among the assessed vertebrae." if graded else "No vertebra was assessed."
-    return f"<p>{text}</p>{_sentences(shown) if shown else ''}"
+    graded = any(finding.final_grade is not None for finding in findings)
+    return f"<p>{'Nothing among the assessed vertebrae.' if graded else 'No vertebra was assessed.'}</p>"
 
 
 def _sentences(findings: Sequence[Finding]) -> str:
@@ -143,8 +165,8 @@ def _sentences(findings: Sequence[Finding]) -> str:
     return f'<ul class="findings">{items}</ul>'
 
 
-def _key() -> str:
-    items = "".join(f'<span class="item">{grade_cell(entry)}</span>' for entry in grade_colors().values())
+def _key(findings: Sequence[Finding]) -> str:
+    items = "".join(f'<span class="item">{state_cell(entry)}</span>' for entry in shown_colors(findings))
     return f'<p class="key">{items}</p>'
 
 
@@ -154,7 +176,7 @@ def _overview(findings: Sequence[Finding], overview: Overview, gray: NDArray[np.
         f"Sagittal picture of {what} along the spine's curve, anterior left (A), posterior right (P), cranial on top. "
         "Distances up-down and front-back are true; sideways bends are unrolled."
     )
-    aside = f"<aside>{_key()}<p><small>{note}</small></p></aside>"
+    aside = f"<aside>{_key(findings)}<p><small>{note}</small></p></aside>"
     return f'<div class="overview">{overview_svg(overview, gray, findings)}{aside}</div>'
 
 
@@ -182,23 +204,23 @@ def _map_note() -> str:
     return f'<p class="note"><small>{escape(note)}</small></p>'
 
 
-def _profile(profile: str) -> str:
+def _profile(profile: str, findings: Sequence[Finding]) -> str:
     note = (
-        "Dots: measured heights, in the colour of the grade, with its number from grade 1. Line: expected height "
+        "Dots: measured heights, in the colour of the state, with its number from grade 1. Line: expected height "
         "with its 90 % band. A dash means not measured; the line is broken where nothing is expected."
     )
-    return f'<div class="profile">{profile}</div>{_key()}<p><small>{note}</small></p>'
+    return f'<div class="profile">{profile}</div>{_key(findings)}<p><small>{note}</small></p>'
 
 
 def _table_note(read: bool) -> str:
     reader = (
-        "Grade and score are the program's. Where the reader gives a grade or excludes a vertebra, that counts in the "
-        "summary, the lists and the colours. "
+        "State and numbers are the program's. Where the reader gives a grade or excludes a vertebra, that counts in "
+        "the summary, the lists and the colours. "
     )
     return (
         f"<p><small>{reader if read else ''}"
-        "Loss: share of the expected height that is missing; negative where the body is taller. "
-        "Score: 0 to 3, the grade before rounding.</small></p>"
+        "Graded loss: the largest of anterior, middle and mean loss, with its 90 % interval. Loss: share of the "
+        "expected height that is missing; negative where the body is taller.</small></p>"
     )
 
 
@@ -206,8 +228,9 @@ def _caveats() -> str:
     bounds = ", ".join(f"grade {n} from {100 * bound:.0f} %" for n, bound in enumerate(GRADE_BOUNDS, start=1))
     notes = (
         f"Grades follow the height loss of Genant's semi-quantitative scale ({bounds}).",
-        "Not assessed is not grade 0. The spinal deformity index is the sum of the grades; index and counts cover the "
-        "assessed vertebrae only.",
+        *(f"{state}: {MEANING[state]}." for state in (BORDERLINE, UNDECIDED, TREATED)),
+        "Not assessed is not grade 0. The spinal deformity index is the sum of the grades, borderline counted as 0; "
+        "index and counts cover the assessed vertebrae only.",
         "A loss of height is not always a fracture: developmental, degenerative and endplate changes lower a body too.",
         "Trabecular HU is no bone density. It rises with contrast medium, depends on tube voltage (kVp), "
         "reconstruction kernel and scanner, and is raised by compacted bone in a fractured body; compare only within "

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralGradingLib.findings import Finding
-from VertebralGradingLib.report.colors import GradeColor, caption, color_of
+from VertebralGradingLib.report.colors import StateColor, caption, color_of
 from VertebralGradingLib.report.pictures import Overview
 
 CONTOUR = (0, 2, 4, 5, 3, 1)
@@ -22,15 +22,15 @@ class Mark:
 
     Attributes:
         level: its name.
-        color: colour of its grade.
-        caption: its grade in words, or that the reader decides.
+        color: of its state.
+        caption: its state.
         center: (2,) body centre.
         points: (6, 2) in the order of a finding's points, or (0, 2).
         front: (2,) where its caption's leader line ends: the anterior wall, or the centre.
     """
 
     level: str
-    color: GradeColor
+    color: StateColor
     caption: str
     center: NDArray[np.float64]
     points: NDArray[np.float64]

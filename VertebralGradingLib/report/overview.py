@@ -11,7 +11,7 @@ from scipy.ndimage import zoom
 from VertebralGradingLib.findings import RESEARCH_USE, Finding
 from VertebralGradingLib.report import svg
 from VertebralGradingLib.report.canvas import BLACK, WHITE, Canvas, encode_png
-from VertebralGradingLib.report.colors import grade_colors
+from VertebralGradingLib.report.colors import shown_colors
 from VertebralGradingLib.report.marks import Mark, marks, spread
 from VertebralGradingLib.report.pictures import Overview
 
@@ -122,7 +122,7 @@ def overview_png(overview: Overview, gray: NDArray[np.uint8], findings: Sequence
     canvas.halo_text(margin + 14, head + 34, "A", 30)
     canvas.halo_text(margin + width - 14, head + 34, "P", 30, "end")
     _draw_scale(canvas, margin + width - 20, head + height - 22)
-    _draw_key(canvas, head + height + 36)
+    _draw_key(canvas, head + height + 36, findings)
     canvas.text(20, head + height + foot - 20, RESEARCH_USE, 20, (75, 83, 91))
     return canvas.png()
 
@@ -152,9 +152,9 @@ def _draw_scale(canvas: Canvas, right: float, y: float) -> None:
     canvas.halo_text((left + right) / 2, y - 14, f"{_SCALE_MM} mm", 22, "middle")
 
 
-def _draw_key(canvas: Canvas, y: float) -> None:
+def _draw_key(canvas: Canvas, y: float, findings: Sequence[Finding]) -> None:
     x = 20.0
-    for entry in grade_colors().values():
+    for entry in shown_colors(findings):
         canvas.rectangle((x, y - 17), (x + 20, y + 3), (31, 35, 40))
         canvas.rectangle((x + 1.5, y - 15.5), (x + 18.5, y + 1.5), entry.rgb)
-        x += 30 + canvas.text(x + 28, y, entry.label, 21) + 26
+        x += 30 + canvas.text(x + 28, y, entry.state, 21) + 26

@@ -15,7 +15,7 @@ from VertebralGradingLib.report.canvas import encode_png
 from VertebralGradingLib.report.colors import caption, color_of
 from VertebralGradingLib.report.marks import center, six_points
 from VertebralGradingLib.report.pictures import label_picture, to_gray
-from VertebralGradingLib.report.sentences import exclusion_text
+from VertebralGradingLib.report.sentences import hypothesis_text
 from VertebralGradingLib.report.values import fixed
 from VertebralGradingLib.spine.curve import ANTERIOR, SUPERIOR, axes_from
 from VertebralGradingLib.spine.reformation import Grid, rigid_grid
@@ -65,7 +65,7 @@ def _card(finding: Finding, volume: Volume, spine: Spine | None, is_mask: bool) 
     if finding.excluded:
         below += f'<small class="t">{html.escape(finding.exclusion_text)}</small>'
     elif finding.undecided:
-        below += f"<small>suggested exclusion: {html.escape(exclusion_text(finding.suggested_exclusion))}</small>"
+        below += "".join(f"<small>{html.escape(hypothesis_text(one))}</small>" for one in finding.hypotheses)
     return (
         f"<figure>{patch_svg(finding, volume, spine, is_mask)}<figcaption>"
         f'<span class="swatch" style="background:{html.escape(color.color)}"></span>'

@@ -1,47 +1,45 @@
-"""Findings in sentences, as a reader would put them."""
+"""Findings in sentences, as a reader would put them. A state's word is the same everywhere (:mod:`states`)."""
 
 from __future__ import annotations
 
-from VertebralGradingLib.findings import POSITIONS, SCHMORL_NODE, Finding, Report
-from VertebralGradingLib.morphometry.genant import GRADE_NAMES, grade_of_loss
+from VertebralGradingLib.findings import POSITIONS, Finding, Hypothesis, Report
+from VertebralGradingLib.findings.states import (
+    BORDERLINE,
+    MEANING,
+    NOT_ASSESSED,
+    NOT_REACHED,
+    TREATED,
+    UNDECIDED,
+    state_of_grade,
+)
+from VertebralGradingLib.morphometry.genant import GRADE_BOUNDS, SEVERITY
 from VertebralGradingLib.report.values import (
     METHOD_NAMES,
     at_position,
-    fixed,
     number,
     pair,
     percent,
-    quantity,
     reason_text,
     span,
 )
 
-_EXCLUSION_TEXT = {SCHMORL_NODE: "Schmorl node"}
+MILDEST = "no height loss of 20 % or more"
 
 
 def sentence(finding: Finding) -> str:
-    """One vertebra, such as "L1: moderate wedge deformity, anterior loss 32 % (27-37).".
+    """One vertebra, such as "L1: grade 2, moderate wedge deformity, anterior loss 32 % (27-37).".
 
     The bracket is the 90 % interval of the loss at that position, in per cent. Where the reader has decided otherwise
-    than the program, the sentence says so: "L1: mild wedge deformity by the reader (automatic grade 2), ...".
+    than the program, the sentence says so: "L1: grade 1 by the reader (automatic: grade 2), ...".
     """
-    grade = finding.final_grade
-    if finding.excluded:
-        text = finding.exclusion_text
-    elif grade is not None:
-        text = _deformity(finding, grade) if grade >= 1 else _no_deformity(finding)
-    elif finding.undecided:
-        text = "not graded"
-    else:
-        text = f"not assessed: {reason_text(finding)}"
-    return f"{finding.level}: {text}.{_exclusion(finding)}"
+    return f"{finding.level}: {_text(finding)}."
 
 
 def other_methods(finding: Finding) -> str:
-    """What methods beside the primary one say, such as "Diffusion autoencoder: grade 2 (1.4-2.6)."; may be empty."""
+    """What methods beside morphometry say, such as "Diffusion autoencoder: grade 2 (1.4-2.6)."; may be empty."""
     said = []
     for item in finding.evidence:
-        if item.method != finding.primary_method and item.grade is not None:
+        if item.method != "morphometry" and item.grade is not None:
             interval = span(item.grade_interval)
             name = METHOD_NAMES.get(item.method, item.method)
             said.append(f"{name}: grade {item.grade}" + (f" ({interval})" if interval else "") + ".")
@@ -49,36 +47,33 @@ def other_methods(finding: Finding) -> str:
 
 
 def summary_sentence(report: Report) -> str:
-    """The study in one sentence: how many were assessed, the worst grade, how many of grade 2 or more, and the rest."""
+    """The study in one sentence: how many were assessed, the worst grade, and every other state with its levels."""
     summary = report.summary
-    count = summary["n_assessed"]
-    left_out = [finding.level for finding in report.findings if finding.final_grade is None and not finding.excluded]
+    head = f"{summary['n_assessed']} of {summary['n_planned']} assessed"
+    if not report.complete:
+        head += "; run not finished"
     excluded = [finding.level for finding in report.findings if finding.excluded]
-    open_ones = [finding.level for finding in report.findings if finding.undecided]
     changed = [finding.level for finding in report.findings if finding.changed_by_reader]
-    rest = (
-        f"{len(left_out)} not assessed ({', '.join(left_out)})" if left_out else "",
-        f"{len(excluded)} excluded by the reader ({', '.join(excluded)})" if excluded else "",
-        f"for the reader to decide: {', '.join(open_ones)}" if open_ones else "",
-        f"graded by the reader: {', '.join(changed)}" if changed else "",
-    )
-    missing = "; ".join(part for part in rest if part)
-    if not count:
-        return f"No vertebra was assessed; {missing}." if missing else "No vertebra was assessed."
-    worst = summary["worst_grade"]
+    not_assessed = [one["level"] for one in summary["not_assessed"] if one["level"] not in excluded]
     parts = [
-        f"{count} {'vertebra' if count == 1 else 'vertebrae'} assessed: "
-        + (f"worst grade {worst} ({GRADE_NAMES[worst]})" if worst else "no deformity of grade 1 or more"),
-        f"{summary['n_grade2_or_more']} of grade 2 or more" if worst else "",
-        f"spinal deformity index {summary['spinal_deformity_index']}" if worst else "",
-        missing,
+        _worst(report),
+        _listed(BORDERLINE, summary["borderline"]),
+        _undecided_ones(report),
+        _listed(TREATED, summary["treated"]),
+        _listed(NOT_ASSESSED, not_assessed),
+        _listed(NOT_REACHED, summary["not_reached"]),
+        _listed("excluded by the reader", excluded),
+        _listed("changed by the reader", changed),
+        *(methods_that_differ(finding) for finding in report.findings if finding.methods_differ),
     ]
-    return "; ".join(part for part in parts if part) + "."
+    rest = "; ".join(part for part in parts if part)
+    return f"{head}: {rest}." if rest else f"{head}."
 
 
-def exclusion_text(name: str) -> str:
-    """What a deformity may be other than a fracture, in words; empty for none."""
-    return _EXCLUSION_TEXT.get(name, name.replace("_", " "))
+def methods_that_differ(finding: Finding) -> str:
+    """Who says what where methods differ by a grade or more: "methods differ at L1: morphometry 2, dae 0"."""
+    said = ", ".join(f"{item.method} {item.grade}" for item in finding.evidence if item.grade is not None)
+    return f"methods differ at {finding.level}: {said}"
 
 
 def largest_loss(finding: Finding) -> tuple[str, float] | None:
@@ -91,39 +86,66 @@ def largest_loss(finding: Finding) -> tuple[str, float] | None:
     return position, losses[position]
 
 
-def _automatic(finding: Finding) -> str:
-    """What the program gave where the reader gives another grade, empty elsewhere."""
-    if not finding.changed_by_reader:
-        return ""
-    grade = finding.automatic_grade
-    return "not assessed automatically" if grade is None else f"automatic grade {grade}"
+def hypothesis_text(hypothesis: Hypothesis) -> str:
+    """One answer of an undecided vertebra: "grade 2 if fracture (loss 29 %, 22-36)"."""
+    interval = pair(hypothesis.loss_interval_percent)
+    loss = "" if hypothesis.loss_percent is None else f"loss {round(hypothesis.loss_percent)} %"
+    if loss and interval is not None:
+        loss += f", {round(interval[0])}-{round(interval[1])}"
+    return f"{state_of_grade(hypothesis.grade)} if {hypothesis.cause}" + (f" ({loss})" if loss else "")
+
+
+def _text(finding: Finding) -> str:
+    if finding.excluded:
+        return finding.exclusion_text
+    grade = finding.final_grade
+    if grade:
+        return _deformity(finding, grade)
+    if grade == 0:
+        return _borderline(finding) if finding.final_state == BORDERLINE else _grade_0(finding)
+    reason = reason_text(finding)
+    if finding.state == UNDECIDED:
+        answers = ", ".join(hypothesis_text(one) for one in finding.hypotheses)
+        return f"{UNDECIDED}, {reason}: {answers}; the reader decides"
+    if finding.state == TREATED:
+        return f"{TREATED}, {reason}; {'confirmed by the reader' if finding.confirmed else 'the reader confirms'}"
+    return f"{finding.state}: {reason}"
+
+
+def _by_reader(finding: Finding) -> str:
+    """That the state is the reader's, and which the program gave; empty where they are the same."""
+    return f" by the reader (automatic: {finding.state})" if finding.changed_by_reader else ""
 
 
 def _deformity(finding: Finding, grade: int) -> str:
     shape = "" if finding.deformity in ("", "none") else f"{finding.deformity} "
-    text = f"{GRADE_NAMES[min(grade, 3)]} {shape}deformity"
-    automatic = _automatic(finding)
-    if automatic:
-        text += f" by the reader ({automatic})"
+    kind = "vertebral fracture" if finding.confirmed else "deformity"
+    text = f"{state_of_grade(grade)}{_by_reader(finding)}, {SEVERITY[grade]} {shape}{kind}"
     loss = largest_loss(finding)
     if loss is not None and loss[1] > 0:
         return f"{text}, {_loss_text(finding, *loss)}"
-    if number(finding.score) is None:
-        return text
-    interval = span(finding.grade_interval)
-    return f"{text}, score {finding.score:.1f}" + (f" ({interval})" if interval else "")
+    return text
 
 
-def _no_deformity(finding: Finding) -> str:
-    text = "no deformity of grade 1 or more"
-    if finding.undecided:
-        return f"{text} outside a focal endplate defect" if finding.suggested_exclusion == SCHMORL_NODE else text
-    automatic, loss = _automatic(finding), largest_loss(finding)
-    details = [automatic] if automatic else []
-    if loss is not None:
-        position, share = loss
-        details.append(f"largest loss {percent(share)} %, {position}" if share > 0 else "no height loss")
-    return f"{text}{' by the reader' if automatic else ''}" + (f" ({'; '.join(details)})" if details else "")
+def _borderline(finding: Finding) -> str:
+    details = [finding.reason] if finding.state == BORDERLINE and finding.reason else []
+    return f"{BORDERLINE}{_by_reader(finding)}: {MEANING[BORDERLINE]}{_details(finding, details)}"
+
+
+def _grade_0(finding: Finding) -> str:
+    """Grade 0; that no height is lost is said only where all three losses say so."""
+    losses = [number(finding.height_loss.get(position)) for position in POSITIONS]
+    lost = any(loss is not None and loss >= GRADE_BOUNDS[0] for loss in losses)
+    known = all(loss is not None for loss in losses)
+    text = f"{state_of_grade(0)}{_by_reader(finding)}"
+    return (f"{text}, {MILDEST}" if known and not lost else text) + _details(finding, [])
+
+
+def _details(finding: Finding, before: list[str]) -> str:
+    details, loss = list(before), largest_loss(finding)
+    if loss is not None and loss[1] > 0 and not any(f"{loss[0]} loss" in one for one in before):
+        details.append(f"largest: {_loss_text(finding, *loss)}")
+    return f" ({'; '.join(details)})" if details else ""
 
 
 def _loss_text(finding: Finding, position: str, loss: float) -> str:
@@ -132,31 +154,33 @@ def _loss_text(finding: Finding, position: str, loss: float) -> str:
     return f"{position} loss {percent(loss)} %{bracket}"
 
 
-def _exclusion(finding: Finding) -> str:
-    """What the deformity may be other than a fracture, what heights alone give, and whose decision it is."""
-    if not finding.undecided:
+def _worst(report: Report) -> str:
+    """The worst grade among the assessed, or what can be said where none is of grade 1 or more."""
+    summary = report.summary
+    worst = summary["worst_grade"]
+    if worst is None:
         return ""
-    evidence = finding.evidence_of("morphometry") or finding.evidence_of(finding.primary_method)
-    loss = largest_loss(finding)
-    grade = evidence.grade if evidence is not None else None
-    if grade is None and loss is not None:
-        grade = grade_of_loss(loss[1])
-    where = "; ".join(_defects(finding))
-    text = f" Suggested exclusion: {exclusion_text(finding.suggested_exclusion)}{f' ({where})' if where else ''}."
-    if grade is None:
-        return f"{text} The reader decides."
-    alone = f" Heights alone would give grade {grade}"
-    if loss is not None and loss[1] > 0:
-        alone += f": {_loss_text(finding, *loss)}"
-    return f"{text}{alone}; the reader decides."
+    if worst:
+        count, index = summary["n_grade2_or_more"], summary["spinal_deformity_index"]
+        open_ones = len(report.findings) - summary["n_assessed"]
+        at_least = "at least " if open_ones else ""
+        return f"worst grade {worst} ({SEVERITY[worst]}), {count} of grade 2 or more, deformity index {at_least}{index}"
+    assessed = [finding for finding in report.findings if finding.final_grade == 0]
+    losses = [largest_loss(finding) for finding in assessed]
+    below = all(loss is not None and loss[1] < GRADE_BOUNDS[0] for loss in losses)
+    if below and report.complete:
+        return f"{MILDEST} in these"
+    return "none of these of grade 1 or more"
 
 
-def _defects(finding: Finding) -> list[str]:
-    """Place and size of each focal endplate defect."""
-    found = quantity(finding, "defects")
-    texts = []
-    for defect in found if isinstance(found, (list, tuple)) else ():
-        if isinstance(defect, dict):
-            ap, lr, depth = (fixed(defect.get(name), 0) for name in ("extent_ap_mm", "extent_lr_mm", "depth_mm"))
-            texts.append(f"{defect.get('endplate', 'an')} endplate, {ap} mm AP x {lr} mm LR, {depth} mm deep")
-    return texts
+def _undecided_ones(report: Report) -> str:
+    told = []
+    for finding in report.findings:
+        if finding.undecided:
+            answers = ", ".join(f"{one.grade} if {one.cause}" for one in finding.hypotheses)
+            told.append(f"{finding.level} ({answers})" if answers else finding.level)
+    return _listed(UNDECIDED, told)
+
+
+def _listed(what: str, levels: list[str]) -> str:
+    return f"{what}: {', '.join(levels)}" if levels else ""

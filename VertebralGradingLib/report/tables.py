@@ -6,9 +6,10 @@ import html
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from VertebralGradingLib.findings import FLAG_TEXT, POSITIONS, Finding, Report
-from VertebralGradingLib.report.colors import GradeColor, color_of_grade
-from VertebralGradingLib.report.sentences import exclusion_text
+from VertebralGradingLib.findings import POSITIONS, Finding, Reading, Report
+from VertebralGradingLib.findings.flags import FLAG_TEXT
+from VertebralGradingLib.report.colors import StateColor, color_of_grade, color_of_state
+from VertebralGradingLib.report.sentences import hypothesis_text
 from VertebralGradingLib.report.values import METHOD_NAMES, MISSING, fixed, flag_text, number, percent, quantity, span
 
 
@@ -17,14 +18,15 @@ def escape(value: Any) -> str:
     return html.escape(str(value), quote=True)
 
 
-def grade_cell(color: GradeColor) -> str:
-    """A swatch and the grade in words."""
-    return f'<span class="swatch" style="background:{escape(color.color)}"></span>{escape(color.label)}'
+def state_cell(color: StateColor) -> str:
+    """A swatch and the state's word."""
+    return f'<span class="swatch" style="background:{escape(color.color)}"></span>{escape(color.state)}'
 
 
 def was_read(report: Report) -> bool:
     """Whether a reader has said something or is named."""
-    return bool(report.provenance.get("reader")) or any(finding.reading is not None for finding in report.findings)
+    named = report.provenance.get("reader") or report.provenance.get("second_reader")
+    return bool(named) or any(finding.reading or finding.second_reading for finding in report.findings)
 
 
 def vertebra_table(findings: Sequence[Finding], read: bool = False) -> str:
@@ -36,9 +38,10 @@ def vertebra_table(findings: Sequence[Finding], read: bool = False) -> str:
     """
     reader = '<th rowspan="2">Reader</th>' if read else ""
     head = (
-        f'<tr><th rowspan="2">Level</th><th rowspan="2">Grade</th>{reader}<th rowspan="2">Score<br>(90 %)</th>'
+        f'<tr><th rowspan="2">Level</th><th rowspan="2">State</th>{reader}<th rowspan="2">Graded loss<br>% (90 %)</th>'
+        '<th rowspan="2" class="r">Chance of<br>grade 1+</th>'
         '<th rowspan="2">Deformity</th><th colspan="3">Height (mm)</th><th colspan="3">Loss (%)</th>'
-        '<th rowspan="2" class="r">Trabecular<br>HU</th><th rowspan="2">Flags</th><th rowspan="2">Method</th></tr><tr>'
+        '<th rowspan="2" class="r">Trabecular<br>HU</th><th rowspan="2">Remarks</th></tr><tr>'
         + 2 * "".join(f'<th title="{position}">{position[:3].capitalize()}.</th>' for position in POSITIONS)
         + "</tr>"
     )
@@ -60,19 +63,31 @@ def _shared_flags(findings: Sequence[Finding]) -> list[str]:
 
 
 def _reader_cell(finding: Finding) -> str:
-    if finding.reading is None:
+    if finding.reading is None and finding.second_reading is None:
         return f"<td>{MISSING}</td>"
-    if finding.excluded:
-        return f'<td class="t">excluded: {escape(finding.reading.exclusion)}</td>'
-    return f"<td>{grade_cell(color_of_grade(finding.reading.grade))}</td>"
+    first, second = _said(finding.reading), _said(finding.second_reading)
+    return f'<td class="t">{first or MISSING}{f"; second: {second}" if second else ""}</td>'
+
+
+def _said(reading: Reading | None) -> str:
+    """What one reader says; empty where that is nothing."""
+    if reading is None:
+        return ""
+    if reading.exclusion:
+        return f"excluded: {escape(reading.exclusion)}"
+    words = [state_cell(color_of_state(reading.state))] if reading.state else []
+    words += [word for word, is_so in (("agrees", reading.agreed), ("confirmed", reading.confirmed)) if is_so]
+    return ", ".join(words)
 
 
 def _vertebra_row(finding: Finding, shared: Sequence[str], read: bool) -> str:
-    interval = span(finding.grade_interval)
-    score = fixed(finding.score) + (f" ({interval})" if interval else "")
-    words = [flag_text(flag) for flag in finding.flags if not (finding.gradable and flag in shared)]
-    if finding.suggested_exclusion:
-        words.append(f"suggested exclusion: {exclusion_text(finding.suggested_exclusion)}")
+    interval = span(finding.loss_interval_percent, 0)
+    loss = fixed(finding.loss_percent, 0) + (f" ({interval})" if interval else "")
+    chances = finding.grade_probabilities
+    chance = MISSING if chances is None else f"{100 * (1 - chances[0]):.0f} %"
+    words = [finding.reason] if finding.reason else []
+    words += [hypothesis_text(one) for one in finding.hypotheses]
+    words += [flag_text(flag) for flag in finding.flags if not (finding.gradable and flag in shared)]
     numbers = [
         *(fixed(finding.heights_mm.get(position)) for position in POSITIONS),
         *(percent(finding.height_loss.get(position)) for position in POSITIONS),
@@ -80,12 +95,11 @@ def _vertebra_row(finding: Finding, shared: Sequence[str], read: bool) -> str:
     ]
     deformity = finding.deformity if finding.gradable and finding.deformity else MISSING
     return (
-        f"<tr><th>{escape(finding.level)}</th><td>{grade_cell(color_of_grade(finding.automatic_grade))}</td>"
+        f"<tr><th>{escape(finding.level)}</th><td>{state_cell(color_of_state(finding.state))}</td>"
         f"{_reader_cell(finding) if read else ''}"
-        f'<td class="n">{escape(score)}</td><td>{escape(deformity)}</td>'
+        f'<td class="n">{escape(loss)}</td><td class="n r">{escape(chance)}</td><td>{escape(deformity)}</td>'
         + "".join(f'<td class="n r">{escape(value)}</td>' for value in numbers)
-        + f'<td class="t">{escape("; ".join(words)) or MISSING}</td>'
-        + f'<td class="t">{escape(finding.primary_method)}</td></tr>'
+        + f'<td class="t">{escape("; ".join(dict.fromkeys(words))) or MISSING}</td></tr>'
     )
 
 
@@ -100,12 +114,11 @@ def disagreement_table(findings: Iterable[Finding]) -> str:
             continue
         for n, item in enumerate(finding.evidence):
             level = f'<th rowspan="{len(finding.evidence)}">{escape(finding.level)}</th>' if n == 0 else ""
-            primary = " (primary)" if item.method == finding.primary_method else ""
             interval = span(item.grade_interval)
             cell = fixed(item.score) + (f" ({interval})" if interval else "")
             words = "; ".join(flag_text(flag) for flag in item.flags)
             rows.append(
-                f"<tr>{level}<td>{escape(item.method + primary)}</td><td>{grade_cell(color_of_grade(item.grade))}</td>"
+                f"<tr>{level}<td>{escape(item.method)}</td><td>{state_cell(color_of_grade(item.grade))}</td>"
                 f'<td class="n">{escape(cell)}</td><td class="t">{escape(words) or MISSING}</td></tr>'
             )
     if not rows:
@@ -130,10 +143,11 @@ def methods_table(findings: Iterable[Finding]) -> str:
                 continue
             interval = span(item.grade_interval)
             numbers = fixed(item.score) + (f" ({interval})" if interval else "")
-            cells.append(f"<td>{grade_cell(color_of_grade(item.grade))} {escape(numbers)}</td>")
+            cells.append(f"<td>{state_cell(color_of_grade(item.grade))} {escape(numbers)}</td>")
         rows.append(f"<tr><th>{escape(finding.level)}</th>{''.join(cells)}</tr>")
     head = "".join(f"<th>{escape(METHOD_NAMES.get(method, method))}</th>" for method in methods)
-    note = "<p><small>Score 0 to 3 with its 90 % interval. The first method gives the grade elsewhere.</small></p>"
+    words = "Score 0 to 3 with its 90 % interval. Morphometry gives the state; the others are second opinions."
+    note = f"<p><small>{words}</small></p>"
     return (
         f'<div class="wide"><table><thead><tr><th>Level</th>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>{note}"

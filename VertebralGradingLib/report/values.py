@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from VertebralGradingLib.findings import FLAG_TEXT, Finding
+from VertebralGradingLib.findings import Finding
+from VertebralGradingLib.findings.flags import FLAG_TEXT
 
 MISSING = "–"
 METHOD_NAMES = {
@@ -72,5 +73,5 @@ def flag_text(flag: str) -> str:
 
 
 def reason_text(finding: Finding) -> str:
-    """Why a vertebra was not assessed, in words."""
+    """Why a vertebra has its state, in words."""
     return flag_text(finding.reason) if finding.reason else "no reason given"

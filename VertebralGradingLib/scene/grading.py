@@ -38,7 +38,7 @@ class Inputs:
         points: centroids in world coordinates.
         labels: the user's vertebrae, or None.
         lowest: level of the most caudal point, for unnamed ones.
-        methods: the first is the primary one.
+        methods: second opinions beside morphometry.
     """
 
     image_node: Any
@@ -48,7 +48,7 @@ class Inputs:
     points: tuple[Point, ...]
     labels: VertebraLabels | None
     lowest: str | None = None
-    methods: tuple[str, ...] = ("morphometry",)
+    methods: tuple[str, ...] = ()
 
     def cropped(self) -> Inputs:
         """The same with the CT cut to the surroundings of the centroids and in int16 HU; for any thread.
@@ -95,7 +95,7 @@ def read_inputs(
     markups_node: Any,
     segmentation_node: Any = None,
     lowest: str | None = None,
-    methods: Sequence[str] = ("morphometry",),
+    methods: Sequence[str] = (),
     numbering: str = "auto",
 ) -> Inputs:
     """Read nodes: a CT with centroids, a CT with a segmentation, or a segmentation alone.

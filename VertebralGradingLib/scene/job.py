@@ -20,6 +20,7 @@ from VertebralGradingLib.backend.session import Handlers, Message, Session
 from VertebralGradingLib.backend.temporary import request_folder, sweep
 from VertebralGradingLib.errors import InputError, VertebralGradingError
 from VertebralGradingLib.findings import Finding, Report
+from VertebralGradingLib.findings.states import NOT_REACHED
 from VertebralGradingLib.scene.grading import Inputs
 from VertebralGradingLib.scene.results import StudyResults
 from VertebralGradingLib.scene.studies import results_of
@@ -194,11 +195,11 @@ class GradingJob:
         A run that was broken off does not take the place of an earlier one that was finished.
         """
         earlier = results_of(self._inputs.image_node)
-        if not report.study["complete"] and earlier is not None and earlier.is_complete():
+        if not report.complete and earlier is not None and earlier.is_complete():
             self._end()
             then(earlier)
             return
-        if not report.findings:
+        if all(finding.state == NOT_REACHED for finding in report.findings):
             self._end()
             self._fail(InputError("Grading was cancelled before a vertebra was finished.", "Start it again."), None)
             return

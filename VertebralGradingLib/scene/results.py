@@ -70,7 +70,7 @@ class StudyResults(DrawnNodes):
     def is_complete(self) -> bool:
         """Whether the findings can be read and are those of a run that was finished."""
         try:
-            return bool(self.report.study["complete"])
+            return self.report.complete
         except InputError:
             return False
 

@@ -1,4 +1,4 @@
-"""Vertebrae as segments that are named and coloured by their final grade."""
+"""Vertebrae as segments that are named and coloured by their final state."""
 
 from __future__ import annotations
 
@@ -20,17 +20,16 @@ from VertebralGradingLib.scene.inputs import LEVEL_TAG, segment_level
 from VertebralGradingLib.segmentation.labels import VertebraLabels
 
 GRADE_TAG = "VertebralGrading.Grade"
+STATE_TAG = "VertebralGrading.State"
 INTERVAL_TAG = "VertebralGrading.ScoreInterval"
 NAME_TAG = "VertebralGrading.OriginalName"
 COLOR_TAG = "VertebralGrading.OriginalColor"
 TERM_TAG = "VertebralGrading.OriginalTerminology"
-_TAGS = (LEVEL_TAG, GRADE_TAG, INTERVAL_TAG, NAME_TAG, COLOR_TAG, TERM_TAG)
+_TAGS = (LEVEL_TAG, GRADE_TAG, STATE_TAG, INTERVAL_TAG, NAME_TAG, COLOR_TAG, TERM_TAG)
 
 
 def segment_name(finding: Finding) -> str:
     """Name of a segment: "L1 grade 3", "L1 grade 2 (reader)", "L1 excluded", "T12 not assessed" or so."""
-    if finding.final_grade is not None and not finding.changed_by_reader:
-        return f"{finding.level} grade {finding.final_grade}"
     return f"{finding.level} {caption(finding)}"
 
 
@@ -85,6 +84,7 @@ def dress(segment: Any, finding: Finding) -> None:
     segment.SetColor(*(value / 255.0 for value in color_of(finding).rgb))
     segment.SetTag(LEVEL_TAG, finding.level)
     segment.SetTag(GRADE_TAG, "" if finding.final_grade is None else str(finding.final_grade))
+    segment.SetTag(STATE_TAG, "excluded" if finding.excluded else finding.final_state)
     low, high = finding.grade_interval or (None, None)
     segment.SetTag(INTERVAL_TAG, "" if low is None else f"{low:.2f} {high:.2f}")
     entry = terminology_entry(finding.level)

@@ -15,17 +15,28 @@ from VertebralGradingLib.report.csv_table import COLUMNS, row_values
 NO_GRADE = -1
 """What the integer columns ``grade`` and ``reader_grade`` hold where there is no grade."""
 
-_TEXT = frozenset(("level", "reason", "deformity", "flags", "suggested_exclusion", "method", "reader_exclusion"))
-_INTEGER = frozenset(("grade", "gradable", "reader_grade"))
+_TEXT = frozenset(
+    (
+        "level", "state", "reason", "deformity", "flags", "hypotheses", "other_methods", "reader_state",
+        "reader_exclusion", "second_reader_state", "second_reader_exclusion",
+    )
+)  # fmt: skip
+_INTEGER = frozenset(("grade", "reader_grade", "reader_confirmed", "reader_agreed"))
 _DESCRIPTION = {
-    "grade": f"automatic Genant grade 0-3; {NO_GRADE}: not assessed",
+    "state": "the program's own state",
+    "grade": f"automatic Genant grade 0-3, 0 where borderline; {NO_GRADE}: none",
+    "loss_percent": "graded loss, per cent of the expected height",
+    "loss_percent_low": "lower end of its 90 % interval",
+    "loss_percent_high": "upper end of its 90 % interval",
+    **{f"probability_grade_{grade}": f"chance of grade {grade}" for grade in range(4)},
+    "hypotheses": "grades of an undecided vertebra by cause",
+    "other_methods": "grades by methods beside morphometry",
     "reader_grade": f"the reader's Genant grade 0-3, which goes before the automatic one; {NO_GRADE}: none",
     "reader_exclusion": "why the reader leaves the vertebra out",
     "score": "grade on a continuous axis, 0-3",
     "score_low": "lower end of the 90 % interval of the score",
     "score_high": "upper end of the 90 % interval of the score",
-    "gradable": "1: assessed, 0: not assessed, see reason",
-    "reason": "why the vertebra was not assessed",
+    "reason": "why the vertebra has no grade or is borderline",
     **{f"loss_{name}": "height loss as a fraction of the expected height" for name in ("anterior", "middle")},
     "loss_posterior": "height loss as a fraction of the expected height",
     "trabecular_hu": "mean HU of the cancellous core",

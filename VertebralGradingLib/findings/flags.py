@@ -1,0 +1,30 @@
+"""What may be noticed on a vertebra or an image, by name."""
+
+from __future__ import annotations
+
+FLAG_TEXT: dict[str, str] = {
+    "level_unknown": "level not named; graded relative to its neighbours",
+    "off_curve": "centroid more than 10 mm off the spine's curve",
+    "far_off_curve": "centroid more than 25 mm off the spine's curve",
+    "doubled_point": "several points on one vertebra were merged",
+    "chain_break": "gap of more than 60 mm to the next centroid",
+    "neighbour_missing": "a neighbouring level has no centroid",
+    "spacing_unexpected": "distance to the next centroid does not fit",
+    "cut_by_volume_edge": "cut by the edge of the volume",
+    "outside_volume": "centroid outside the volume",
+    "thick_slices": "slices too thick to tell grade 1",
+    "disc_below_resolution": "discs thinner than two slices: edges cannot be found without a mask",
+    "implant_or_cement": "metal or cement in or near the body",
+    "focal_endplate_defect": "focal endplate defect, such as a Schmorl node",
+    "low_confidence_mask": "the body's edges are uncertain",
+    "mask_found": "body found on CT without a given mask",
+    "network_unavailable": "body found by the classical search, because the body network is not available",
+    "reference_weak": "few unfractured neighbours to compare with",
+    "methods_disagree": "methods differ by a grade or more",
+    "nan_voxels": "the volume had voxels without a value",
+    "not_measurable": "the body could not be measured",
+    "implausible_heights": "heights do not fit any vertebra of this spine",
+    "reader_points": "points moved by a reader",
+    "hu_clipped": "voxel values outside the CT range were clipped",
+}
+"""Every flag and what it means for a reader."""
