@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -12,7 +13,19 @@ import numpy as np
 import pytest
 from rendering.analytic import Pit, analytic_spine, grid_around, label_volume, usual_heights
 
-from VertebralGradingLib.findings import FLAG_TEXT, POSITIONS, RESEARCH_USE, SCHEMA, Evidence, Finding, Reading, Report
+from VertebralGradingLib.findings import (
+    POSITIONS,
+    RESEARCH_USE,
+    SCHEMA,
+    Evidence,
+    Finding,
+    Hypothesis,
+    Reading,
+    Report,
+    not_reached,
+)
+from VertebralGradingLib.findings.flags import FLAG_TEXT
+from VertebralGradingLib.findings.states import GRADED, MEANING, STATES, grade_of_state, state_of_grade
 from VertebralGradingLib.pipeline import grade
 from VertebralGradingLib.resources import resource
 from VertebralGradingLib.segmentation.labels import interpret
@@ -42,10 +55,16 @@ def schema() -> dict[str, Any]:
 def finding(level: str = "L1", **changes: Any) -> Finding:
     evidence = Evidence("morphometry", 2, (1.2, 2.6), 1.9, {"heights_mm": {"anterior": 18.2}, "mask_source": "given"})
     whole = Finding(
-        level, 2, 1.9, (1.2, 2.6), "morphometry", True, "", "wedge", (1.0, 2.0, 3.0), ((0.0, 1.0, 2.0),) * 6,
-        dict.fromkeys(POSITIONS, 20.0), dict.fromkeys(POSITIONS, 0.1), ("thick_slices",), "", (evidence,),
+        level, "grade 2", (1.0, 2.0, 3.0), "", 31.0, (22.0, 38.0), (0.02, 0.1, 0.85, 0.03), (), 1.9, (1.2, 2.6),
+        "wedge", ((0.0, 1.0, 2.0),) * 6, dict.fromkeys(POSITIONS, 20.0), dict.fromkeys(POSITIONS, 0.1), ("thick_slices",),
+        (evidence,),
     )  # fmt: skip
     return replace(whole, **changes)
+
+
+def ungraded(level: str = "L4", state: str = "not assessed", reason: str = "cut", **changes: Any) -> Finding:
+    nothing: dict[str, Any] = dict.fromkeys(("score", "grade_interval", "loss_percent", "loss_interval_percent"))
+    return finding(level, state=state, reason=reason, grade_probabilities=None, deformity="none", **nothing, **changes)
 
 
 def report(*findings: Finding) -> Report:
@@ -63,7 +82,14 @@ def test_report_of_a_study_is_what_it_should_be() -> None:
     assert found["L1"].grade == 2
     assert "cut_by_volume_edge" in found["T11"].flags
     assert found["T11"].grade is None
-    assert found["L2"].suggested_exclusion == "schmorl_node"
+    assert found["T11"].state == "not assessed"
+    assert not found["T11"].points_ras_mm
+    assert not found["T11"].height_loss
+    assert found["T11"].evidence_of("morphometry") is None
+    assert found["L2"].state == "undecided"
+    schmorl, fracture = found["L2"].hypotheses
+    assert (schmorl.cause, schmorl.grade, fracture.cause) == ("Schmorl node", 0, "fracture")
+    assert fracture.grade >= 2
 
 
 def test_json_is_valid_under_the_published_schema() -> None:
@@ -81,26 +107,28 @@ def test_json_comes_back_as_the_same_report() -> None:
     for before, after in zip(first.findings, again.findings, strict=True):
         assert isinstance(after.points_ras_mm, tuple)
         assert isinstance(after.flags, tuple)
-        assert (after.level, after.grade, after.gradable, after.reason) == (
-            before.level,
-            before.grade,
-            before.gradable,
-            before.reason,
-        )
+        assert (after.level, after.state, after.reason) == (before.level, before.state, before.reason)
         assert np.allclose(after.points_ras_mm, before.points_ras_mm, atol=1e-4)
     assert again.summary == first.summary
 
 
 def test_small_report_comes_back_equal() -> None:
-    first = report(finding(), finding("L2", grade=None, score=None, grade_interval=None, gradable=False, reason="cut"))
+    first = report(finding(), ungraded("L2"), not_reached("L3", (0.0, 0.0, 0.0)))
     assert Report.from_dict(json.loads(first.to_json())) == first
 
 
 def read_report() -> Report:
     """The study with a reader's grade, an exclusion, both at once, a name, and levels shifted."""
     report = real_report()
-    said = (None, Reading(1), Reading(0, "Scheuermann"), Reading(exclusion="Schmorl node"), Reading(3))
+    said = (
+        None,
+        Reading("borderline"),
+        Reading("grade 0", "Scheuermann"),
+        Reading(exclusion="Schmorl node"),
+        Reading("grade 3", confirmed=True),
+    )
     findings = tuple(replace(f, reading=one) for f, one in zip(report.findings, said, strict=True))
+    findings = (replace(findings[0], second_reading=Reading(agreed=True)), *findings[1:])
     notes = {"reader": "A. Reader", "levels_shifted": -1, "points_moved": ["L1"]}
     return replace(report, findings=findings, provenance={**report.provenance, **notes})
 
@@ -110,34 +138,27 @@ def test_what_the_reader_says_is_valid_and_comes_back() -> None:
     jsonschema.Draft202012Validator(schema()).validate(content)
     assert [item["reading"] for item in content["findings"]] == [
         None,
-        {"grade": 1, "exclusion": ""},
-        {"grade": 0, "exclusion": "Scheuermann"},
-        {"grade": None, "exclusion": "Schmorl node"},
-        {"grade": 3, "exclusion": ""},
+        {"state": "borderline", "exclusion": "", "confirmed": False, "agreed": False},
+        {"state": "grade 0", "exclusion": "Scheuermann", "confirmed": False, "agreed": False},
+        {"state": "", "exclusion": "Schmorl node", "confirmed": False, "agreed": False},
+        {"state": "grade 3", "exclusion": "", "confirmed": True, "agreed": False},
     ]
+    assert content["findings"][0]["second_reading"]["agreed"] is True
     again = Report.from_dict(content)
     assert [item.reading for item in again.findings] == [item.reading for item in read_report().findings]
-    assert [item.final_grade for item in again.findings] == [None, 1, None, None, 3]
+    assert [item.final_grade for item in again.findings] == [None, 0, None, None, 3]
     assert again.to_json() == read_report().to_json()
-
-
-def test_files_without_readings_are_read_and_valid() -> None:
-    content = json.loads(real_report().to_json())
-    for item in content["findings"]:
-        del item["reading"]
-    jsonschema.Draft202012Validator(schema()).validate(content)
-    assert [item.reading for item in Report.from_dict(content).findings] == [None] * len(LEVELS)
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"grade": None, "exclusion": ""},
-        {"grade": 4, "exclusion": ""},
-        {"grade": 1.5, "exclusion": ""},
-        {"grade": 1, "exclusion": None},
-        {"grade": 1},
-        {"grade": 1, "exclusion": "", "reader": "A"},
+        {"state": "", "exclusion": "", "confirmed": False, "agreed": False},
+        {"state": "grade 4", "exclusion": "", "confirmed": False, "agreed": False},
+        {"state": "undecided", "exclusion": "", "confirmed": False, "agreed": False},
+        {"state": "grade 1", "exclusion": None, "confirmed": False, "agreed": False},
+        {"state": "grade 1", "exclusion": "", "confirmed": False},
+        {"state": "grade 1", "exclusion": "", "confirmed": False, "agreed": False, "reader": "A"},
         {},
     ],
 )
@@ -163,24 +184,64 @@ def test_schema_knows_every_flag() -> None:
 
 
 @pytest.mark.parametrize(
-    ("grade", "reading", "final", "changed", "excluded"),
+    ("state", "reading", "final", "changed", "excluded"),
     [
-        (2, None, 2, False, False),
-        (2, Reading(2), 2, False, False),
-        (2, Reading(0), 0, True, False),
-        (None, Reading(1), 1, True, False),
-        (None, None, None, False, False),
-        (2, Reading(None, "degenerative"), None, False, True),
-        (2, Reading(3, "degenerative"), None, False, True),
-        (None, Reading(3, "degenerative"), None, False, True),
+        ("grade 2", None, 2, False, False),
+        ("grade 2", Reading("grade 2"), 2, False, False),
+        ("grade 2", Reading(agreed=True), 2, False, False),
+        ("grade 2", Reading("grade 0"), 0, True, False),
+        ("grade 0", Reading("borderline"), 0, True, False),
+        ("borderline", None, 0, False, False),
+        ("not assessed", Reading("grade 1"), 1, True, False),
+        ("treated", Reading(confirmed=True), None, False, False),
+        ("not assessed", None, None, False, False),
+        ("grade 2", Reading("", "degenerative"), None, False, True),
+        ("grade 2", Reading("grade 3", "degenerative"), None, False, True),
+        ("undecided", Reading("grade 3", "degenerative"), None, False, True),
     ],
 )
-def test_final_grade(
-    grade: int | None, reading: Reading | None, final: int | None, changed: bool, excluded: bool
-) -> None:
-    one = finding(grade=grade, gradable=grade is not None, reading=reading)
+def test_final_grade(state: str, reading: Reading | None, final: int | None, changed: bool, excluded: bool) -> None:
+    one = finding(state=state, reading=reading)
     assert (one.final_grade, one.changed_by_reader, one.excluded) == (final, changed, excluded)
-    assert one.automatic_grade == grade
+    assert one.grade == grade_of_state(state)
+
+
+def test_states_are_those_of_the_schema_and_say_their_grade() -> None:
+    properties = schema()["$defs"]["finding"]["properties"]
+    assert properties["state"]["enum"] == list(STATES) == list(MEANING)
+    assert schema()["$defs"]["reading"]["properties"]["state"]["enum"] == ["", *GRADED]
+    assert [grade_of_state(state) for state in STATES] == [0, 0, 1, 2, 3, None, None, None, None]
+    assert [grade_of_state(state_of_grade(grade)) for grade in range(4)] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"state": "normal"},
+        {"state": "not assessed", "reason": ""},
+        {"state": "undecided", "reason": "pit", "hypotheses": []},
+        {"state": "grade 1", "reason": "because"},
+        {"state": "treated", "reason": "metal"},  # and still a score
+        {"grade_probabilities": [0.5, 0.5]},
+    ],
+)
+def test_schema_refuses_what_a_state_cannot_have(wrong: dict[str, Any]) -> None:
+    content = json.loads(real_report().to_json())
+    graded = next(item for item in content["findings"] if item["state"] == "grade 2")
+    graded.update(wrong)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.Draft202012Validator(schema()).validate(content)
+
+
+def test_chances_sum_to_one_and_agree_with_the_grade() -> None:
+    for item in real_report().findings:
+        chances = item.grade_probabilities
+        assert (chances is None) == (not item.gradable)
+        if chances is None or item.grade is None or item.loss_interval_percent is None:
+            continue
+        assert sum(chances) == pytest.approx(1.0)
+        assert sum(chances[: item.grade]) <= 0.5 <= sum(chances[: item.grade + 1])
+        assert item.loss_interval_percent[0] <= item.loss_percent <= item.loss_interval_percent[1]
 
 
 def test_what_json_cannot_hold_becomes_null() -> None:
@@ -206,22 +267,97 @@ def test_other_files_are_refused() -> None:
             Report.from_dict(content)
 
 
-def test_summary_counts_grades_and_what_was_not_assessed() -> None:
-    skipped = finding("L4", grade=None, score=None, grade_interval=None, gradable=False, reason="cut")
-    found = report(finding("L1", grade=3), finding("L2", grade=0), finding("L3", grade=2), skipped).summary
-    assert found["worst_grade"] == 3
-    assert found["n_assessed"] == 3
-    assert found["n_grade2_or_more"] == 2
-    assert found["spinal_deformity_index"] == 5
-    assert found["not_assessed"] == [{"level": "L4", "reason": "cut"}]
+def test_summary_counts_each_state_as_the_table_says() -> None:
+    found = report(
+        finding("T8", state="grade 3"),
+        finding("T9", state="grade 0"),
+        finding("T10", state="grade 2"),
+        finding("T11", state="borderline", reason="posterior loss 25 %"),
+        ungraded("T12", "undecided", hypotheses=(Hypothesis("Schmorl node", 0), Hypothesis("fracture", 2))),
+        ungraded("L1", "treated"),
+        ungraded("L2"),
+        finding("L3", reading=Reading(exclusion="Scheuermann")),
+        not_reached("L4", (0.0, 0.0, 0.0)),
+    ).summary
+    assert (found["n_planned"], found["n_assessed"]) == (9, 4)
+    assert (found["worst_grade"], found["n_grade2_or_more"], found["spinal_deformity_index"]) == (3, 2, 5)
+    assert [found[name] for name in ("borderline", "undecided", "treated", "not_reached")] == [
+        ["T11"],
+        ["T12"],
+        ["L1"],
+        ["L4"],
+    ]
+    assert found["not_assessed"] == [
+        {"level": "L2", "reason": "cut"},
+        {"level": "L3", "reason": "excluded by the reader (Scheuermann)"},
+    ]
 
 
 def test_nothing_assessed_is_not_grade_zero() -> None:
-    skipped = finding("L4", grade=None, score=None, grade_interval=None, gradable=False, reason="cut")
-    found = report(skipped).summary
+    found = report(ungraded()).summary
     assert found["worst_grade"] is None
     assert found["spinal_deformity_index"] is None
     assert found["n_assessed"] == 0
+
+
+def test_other_methods_that_differ_are_told_and_change_no_state() -> None:
+    other = Evidence("dae", 0, None, 0.1)
+    one = finding()
+    one = replace(one, evidence=(*one.evidence, other))
+    assert one.methods_differ
+    assert one.state == "grade 2"
+    assert report(one).summary["methods_disagree"] == ["L1"]
+
+
+def stored() -> dict[str, Any]:
+    """Findings as version 0.1 wrote them."""
+    path = Path(__file__).resolve().parents[1] / "stored" / "findings-0.1.json"
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def test_findings_of_version_0_1_are_read() -> None:
+    assert stored()["schema"] == "vertebral-grading/findings/1"
+    read = Report.from_dict(stored())
+    content = json.loads(read.to_json())
+    jsonschema.Draft202012Validator(schema()).validate(content)
+    states = {item.level: item.state for item in read.findings}
+    assert states == {
+        "T11": "grade 0",
+        "T12": "grade 0",
+        "L1": "grade 2",
+        "L2": "grade 0",
+        "L3": "undecided",
+        "L4": "not assessed",
+    }
+    found = {item.level: item for item in read.findings}
+    assert [(one.cause, one.grade) for one in found["L3"].hypotheses] == [("Schmorl node", 0), ("fracture", 2)]
+    assert found["T11"].final_grade == 1
+    assert found["T12"].excluded
+    assert found["L1"].loss_percent == pytest.approx(100 * max(found["L1"].height_loss.values()), abs=0.1)
+    assert found["L1"].loss_interval_percent[0] < found["L1"].loss_percent < found["L1"].loss_interval_percent[1]
+    assert not found["L4"].heights_mm
+    assert read.provenance["reader"] == "A. Reader"
+    assert Report.from_dict(content).to_dict() == content
+
+
+def test_findings_of_version_0_1_that_another_method_graded_are_read_by_morphometry() -> None:
+    content = stored()
+    wedge = content["findings"][2]
+    wedge.update(primary_method="neighbours", grade=0, score=0.1, grade_interval=[0.0, 0.2])
+    posterior = content["findings"][3]
+    posterior["height_loss"]["posterior"] = 0.24
+    treated = content["findings"][1]
+    treated.update(
+        gradable=False,
+        grade=None,
+        score=None,
+        reason="metal or cement in or near the body",
+        flags=["implant_or_cement"],
+    )
+    found = Report.from_dict(content).findings
+    assert [item.state for item in found[1:4]] == ["treated", "grade 2", "borderline"]
+    assert found[3].reason == "posterior loss 24 %"
 
 
 def test_every_flag_raised_has_a_text_for_the_reader() -> None:
