@@ -56,7 +56,8 @@ def finding(level: str = "L1", **changes: Any) -> Finding:
     evidence = Evidence("morphometry", 2, (1.2, 2.6), 1.9, {"heights_mm": {"anterior": 18.2}, "mask_source": "given"})
     whole = Finding(
         level, "grade 2", (1.0, 2.0, 3.0), "", 31.0, (22.0, 38.0), (0.02, 0.1, 0.85, 0.03), (), 1.9, (1.2, 2.6),
-        "wedge", ((0.0, 1.0, 2.0),) * 6, dict.fromkeys(POSITIONS, 20.0), dict.fromkeys(POSITIONS, 0.1), ("thick_slices",),
+        "wedge", ((0.0, 1.0, 2.0),) * 6, dict.fromkeys(POSITIONS, 20.0), dict.fromkeys(POSITIONS, 0.1),
+        ("thick_slices",),
         (evidence,),
     )  # fmt: skip
     return replace(whole, **changes)

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from VertebralGradingLib.errors import InputError, VertebralGradingError
-from VertebralGradingLib.findings import FLAG_TEXT, Report
+from VertebralGradingLib.findings import Report
+from VertebralGradingLib.findings.flags import FLAG_TEXT
 from VertebralGradingLib.image.io import as_labels
 from VertebralGradingLib.image.sampling import sample
 from VertebralGradingLib.image.volume import Volume, as_ct

@@ -12,7 +12,8 @@ import pytest
 from rendering.analytic import Pit, analytic_spine, grid_around, label_volume, usual_heights
 
 from VertebralGradingLib.errors import CentroidError, InputError
-from VertebralGradingLib.findings import FLAG_TEXT, Evidence, Finding, Reading, Report
+from VertebralGradingLib.findings import Evidence, Finding, Reading, Report
+from VertebralGradingLib.findings.flags import FLAG_TEXT
 from VertebralGradingLib.methods.morphometric import defect_decision, move_points, shift_levels
 from VertebralGradingLib.pipeline import grade
 from VertebralGradingLib.reading import EXCLUSIONS, LIMIT, History, exclude, set_reader, set_reader_grade

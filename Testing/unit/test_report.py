@@ -20,10 +20,21 @@ import pytest
 import SimpleITK as sitk
 
 from VertebralGradingLib.errors import OutputError
-from VertebralGradingLib.findings import FLAG_TEXT, POSITIONS, RESEARCH_USE, Evidence, Finding, Reading, Report
+from VertebralGradingLib.findings import (
+    POSITIONS,
+    RESEARCH_USE,
+    Evidence,
+    Finding,
+    Hypothesis,
+    Reading,
+    Report,
+    not_reached,
+)
+from VertebralGradingLib.findings.flags import FLAG_TEXT
+from VertebralGradingLib.findings.states import STATES
 from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.report.canvas import Canvas, encode_png
-from VertebralGradingLib.report.colors import caption, color_of, color_of_grade, grade_colors
+from VertebralGradingLib.report.colors import caption, color_of, color_of_grade, state_colors
 from VertebralGradingLib.report.csv_table import COLUMNS, csv_text
 from VertebralGradingLib.report.marks import spread
 from VertebralGradingLib.report.patches import patch_grid
@@ -68,7 +79,7 @@ def six_points(center: Any, heights: Any = (20.0, 22.0, 24.0)) -> tuple[tuple[fl
     )
 
 
-def finding(level: str = "L1", grade: int | None = 2, **changes: Any) -> Finding:
+def finding(level: str = "L1", grade: int = 2, **changes: Any) -> Finding:
     center = tuple(changes.pop("center_ras_mm", (0.0, 16.0, 140.0)))
     loss = changes.pop("height_loss", {"anterior": 0.32, "middle": 0.2, "posterior": 0.02})
     quantities = {
@@ -81,27 +92,50 @@ def finding(level: str = "L1", grade: int | None = 2, **changes: Any) -> Finding
     known: dict[str, Any] = {
         "score": 2.0,
         "grade_interval": (1.6, 2.3),
-        "primary_method": "morphometry",
-        "gradable": True,
-        "reason": "",
+        "loss_percent": 32.0,
+        "loss_interval_percent": (27.0, 37.0),
+        "grade_probabilities": (0.01, 0.02, 0.95, 0.02),
         "deformity": "wedge",
-        "center_ras_mm": center,
         "points_ras_mm": six_points(center),
         "heights_mm": {"anterior": 18.4, "middle": 20.8, "posterior": 27.4},
         "height_loss": loss,
         "flags": ("mask_found",),
         "evidence": (Evidence("morphometry", grade, (1.6, 2.3), 2.0, quantities),),
     }
-    return Finding(level, grade, **{**known, **changes})
+    return Finding(level, changes.pop("state", f"grade {grade}"), center, **{**known, **changes})
 
 
 def not_assessed(level: str = "T12", reason: str = "cut_by_volume_edge") -> Finding:
-    return Finding(level, None, None, None, "morphometry", False, reason, "none", (0.0, 13.0, 170.0), flags=(reason,))
+    return Finding(level, "not assessed", (0.0, 13.0, 170.0), reason, flags=(reason,))
+
+
+def borderline(level: str = "T9", reason: str = "chance of grade 1 or more 34 %", **changes: Any) -> Finding:
+    loss = {"anterior": 0.17, "middle": 0.1, "posterior": 0.02}
+    known: dict[str, Any] = {"height_loss": loss, "deformity": "none", "reason": reason, "state": "borderline"}
+    return finding(level, **{**known, **changes})
+
+
+def undecided(level: str = "T11", **changes: Any) -> Finding:
+    """A focal defect alone makes the grade."""
+    hypotheses = (
+        Hypothesis("Schmorl node", 0, 4.0, (-3.0, 11.0), (1.0, 0.0, 0.0, 0.0)),
+        Hypothesis("fracture", 2, 29.0, (22.0, 36.0), (0.0, 0.2, 0.8, 0.0)),
+    )
+    nothing: dict[str, Any] = dict.fromkeys(
+        ("score", "grade_interval", "loss_percent", "loss_interval_percent", "grade_probabilities")
+    )
+    reason = "focal endplate defect (superior endplate, 13 mm AP x 13 mm LR, 5 mm deep)"
+    known = {"state": "undecided", "reason": reason, "hypotheses": hypotheses, "deformity": "none", **nothing}
+    return finding(level, **{**known, **changes})
+
+
+def treated(level: str = "L2", **changes: Any) -> Finding:
+    return undecided(level, state="treated", reason=FLAG_TEXT["implant_or_cement"], hypotheses=(), **changes)
 
 
 def report_of(*findings: Finding, **study: Any) -> Report:
     provenance = {"program": "VertebralGrading", "version": "0.1.0", "times_s": {"total": 1.234567}}
-    return Report({"modality": "CT", "spacing_mm": [0.7, 0.7, 1.0], **study}, findings, provenance)
+    return Report({"modality": "CT", "spacing_mm": [0.7, 0.7, 1.0], "complete": True, **study}, findings, provenance)
 
 
 def whole_report(spine: Spine) -> Report:
@@ -119,93 +153,136 @@ def whole_report(spine: Spine) -> Report:
 
 
 def test_sentence_of_a_deformity_gives_the_largest_loss_and_its_interval() -> None:
-    assert sentence(finding()) == "L1: moderate wedge deformity, anterior loss 32 % (27-37)."
+    assert sentence(finding()) == "L1: grade 2, moderate wedge deformity, anterior loss 32 % (27-37)."
     crush = {"anterior": 0.41, "middle": 0.45, "posterior": 0.3}
     assert sentence(finding("T8", 3, deformity="crush", height_loss=crush)) == (
-        "T8: severe crush deformity, middle loss 45 % (40-50)."
+        "T8: grade 3, severe crush deformity, middle loss 45 % (40-50)."
     )
 
 
-def test_sentence_of_grade_0() -> None:
-    text = sentence(finding("T9", 0, deformity="none", height_loss={"anterior": 0.02, "middle": 0.08, "posterior": 0}))
-    assert text == "T9: no deformity of grade 1 or more (largest loss 8 %, middle)."
+def test_a_deformity_is_a_fracture_once_the_reader_has_confirmed_it() -> None:
+    assert sentence(finding(reading=Reading(confirmed=True))) == (
+        "L1: grade 2, moderate wedge vertebral fracture, anterior loss 32 % (27-37)."
+    )
+
+
+def test_sentence_of_grade_0_says_no_loss_only_where_there_is_none() -> None:
+    small = {"anterior": 0.02, "middle": 0.08, "posterior": 0.0}
+    assert sentence(finding("T9", 0, deformity="none", height_loss=small)) == (
+        "T9: grade 0, no height loss of 20 % or more (largest: middle loss 8 % (3-13))."
+    )
     taller = dict.fromkeys(POSITIONS, -0.1)
-    assert sentence(finding("T9", 0, height_loss=taller)) == "T9: no deformity of grade 1 or more (no height loss)."
+    assert sentence(finding("T9", 0, height_loss=taller)) == "T9: grade 0, no height loss of 20 % or more."
+    low = {"anterior": 0.02, "middle": 0.08, "posterior": 0.25}
+    assert sentence(finding("L5", 0, height_loss=low)) == "L5: grade 0 (largest: posterior loss 25 % (20-30))."
+
+
+def test_sentence_of_borderline_says_why() -> None:
+    assert sentence(borderline()) == (
+        "T9: borderline: below grade 1, which cannot be excluded; compare Genant 0.5 "
+        "(chance of grade 1 or more 34 %; largest: anterior loss 17 % (12-22))."
+    )
+    low = {"anterior": 0.02, "middle": 0.08, "posterior": 0.25}
+    text = sentence(borderline(reason="posterior loss 25 %", height_loss=low))
+    assert text.endswith("compare Genant 0.5 (posterior loss 25 %).")
 
 
 def test_sentence_of_what_was_not_assessed_gives_the_reason_in_words() -> None:
     assert sentence(not_assessed()) == "T12: not assessed: cut by the edge of the volume."
     assert sentence(not_assessed("T7", "the mask is too ragged")) == "T7: not assessed: the mask is too ragged."
+    assert sentence(not_reached("L4", (0.0, 0.0, 0.0))) == "L4: not reached: the run stopped before it."
 
 
-def test_sentence_of_a_suggested_exclusion_leaves_the_decision_to_the_reader() -> None:
-    loss = {"anterior": 0.02, "middle": 0.3, "posterior": 0.01}
-    evidence = (Evidence("morphometry", 2, (1.5, 2.2), 1.9, {"loss_interval": {"middle": [0.25, 0.35]}}),)
-    text = sentence(finding("T11", 0, height_loss=loss, suggested_exclusion="schmorl_node", evidence=evidence))
-    assert text == (
-        "T11: no deformity of grade 1 or more outside a focal endplate defect. Suggested exclusion: Schmorl node. "
-        "Heights alone would give grade 2: middle loss 30 % (25-35); the reader decides."
+def test_sentence_of_an_undecided_vertebra_tells_both_answers(tmp_path: Path) -> None:
+    assert sentence(undecided()) == (
+        "T11: undecided, focal endplate defect (superior endplate, 13 mm AP x 13 mm LR, 5 mm deep): "
+        "grade 0 if Schmorl node (loss 4 %, -3-11), grade 2 if fracture (loss 29 %, 22-36); the reader decides."
     )
-
-
-def test_sentence_of_an_exclusion_that_is_not_graded(tmp_path: Path) -> None:
-    defect = {"endplate": "superior", "extent_ap_mm": 13.0, "extent_lr_mm": 12.6, "depth_mm": 4.8}
-    evidence = (Evidence("morphometry", 2, (0.5, 1.9), 1.5, {"defects": [defect]}),)
-    changes: dict[str, Any] = {"gradable": False, "reason": "focal defect", "suggested_exclusion": "schmorl_node"}
-    open_one = finding("T11", None, height_loss={"middle": 0.26}, evidence=evidence, **changes)
-    assert sentence(open_one) == (
-        "T11: not graded. Suggested exclusion: Schmorl node (superior endplate, 13 mm AP x 13 mm LR, 5 mm deep). "
-        "Heights alone would give grade 2: middle loss 26 %; the reader decides."
-    )
-    report = report_of(finding("T10", 0), open_one)
+    report = report_of(finding("T10", 0, height_loss=dict.fromkeys(POSITIONS, 0.02)), undecided())
     assert summary_sentence(report) == (
-        "1 vertebra assessed: no deformity of grade 1 or more; 1 not assessed (T11); for the reader to decide: T11."
+        "1 of 2 assessed: no height loss of 20 % or more in these; undecided: T11 (0 if Schmorl node, 2 if fracture)."
     )
     page = write(report, tmp_path)[1]
-    assert "1 for the reader to decide" in page.text
-    assert page.text.index(sentence(open_one)) < page.text.index("Each vertebra")
+    assert "1 undecided" in page.text
+    assert page.text.index(sentence(undecided())) < page.text.index("Each vertebra")
+
+
+def test_sentence_of_a_treated_body_waits_for_the_reader() -> None:
+    assert sentence(treated()) == "L2: treated, metal or cement in or near the body; the reader confirms."
+    assert sentence(treated(reading=Reading(confirmed=True))).endswith("; confirmed by the reader.")
+    assert "treated: L2" in summary_sentence(report_of(treated()))
 
 
 def test_sentences_do_without_missing_quantities() -> None:
     bare = finding(evidence=(Evidence("morphometry", 2, None, None, {"loss_interval": None}),), grade_interval=None)
-    assert sentence(bare) == "L1: moderate wedge deformity, anterior loss 32 %."
-    assert sentence(replace(bare, height_loss={}, grade_interval=(1.6, 2.3))) == (
-        "L1: moderate wedge deformity, score 2.0 (1.6-2.3)."
-    )
-    assert sentence(replace(bare, height_loss={}, score=None)) == "L1: moderate wedge deformity."
+    assert sentence(bare) == "L1: grade 2, moderate wedge deformity, anterior loss 32 %."
+    assert sentence(replace(bare, height_loss={}, score=None)) == "L1: grade 2, moderate wedge deformity."
     assert "nan" not in sentence(replace(bare, height_loss=dict.fromkeys(POSITIONS, float("nan")), score=float("nan")))
 
 
 def test_summary_sentence() -> None:
     report = report_of(finding("L1", 2), finding("L2", 1), not_assessed())
     assert summary_sentence(report) == (
-        "2 vertebrae assessed: worst grade 2 (moderate); 1 of grade 2 or more; spinal deformity index 3; "
-        "1 not assessed (T12)."
+        "2 of 3 assessed: worst grade 2 (moderate), 1 of grade 2 or more, deformity index at least 3; "
+        "not assessed: T12."
     )
-    assert summary_sentence(report_of(finding("L1", 0))) == "1 vertebra assessed: no deformity of grade 1 or more."
-    assert summary_sentence(report_of()) == "No vertebra was assessed."
-    assert summary_sentence(report_of(not_assessed())) == "No vertebra was assessed; 1 not assessed (T12)."
+    whole = report_of(finding("L1", 2), borderline())
+    assert summary_sentence(whole) == (
+        "2 of 2 assessed: worst grade 2 (moderate), 1 of grade 2 or more, deformity index 2; borderline: T9."
+    )
+    low = finding("L5", 0, height_loss={"anterior": 0.0, "middle": 0.0, "posterior": 0.3})
+    assert summary_sentence(report_of(low)) == "1 of 1 assessed: none of these of grade 1 or more."
+    assert summary_sentence(report_of()) == "0 of 0 assessed."
+    assert summary_sentence(report_of(not_assessed())) == "0 of 1 assessed: not assessed: T12."
+
+
+def test_a_run_that_stopped_says_so_first_and_promises_nothing(tmp_path: Path) -> None:
+    sound = [finding(level, 0, height_loss=dict.fromkeys(POSITIONS, 0.01)) for level in ("T9", "T10", "T11")]
+    rest = [not_reached(f"L{n}", (0.0, 16.0, 140.0)) for n in range(1, 6)]
+    report = report_of(*sound, *rest, not_reached("L6", (0.0, 16.0, 140.0)), complete=False)
+    lead = "3 of 9 assessed; run not finished"
+    assert summary_sentence(report) == (
+        f"{lead}: none of these of grade 1 or more; not reached: L1, L2, L3, L4, L5, L6."
+    )
+    page = write(report, tmp_path)[1]
+    assert page.text.index(f"{lead}.") < page.text.index("vertebrae assessed")
+    rows = list(csv.DictReader(io.StringIO(csv_text(report))))
+    assert [row["state"] for row in rows] == ["grade 0"] * 3 + ["not reached"] * 6
+    assert "no deformity" not in page.text.lower()
+    assert "no height loss" not in summary_sentence(report)
+
+
+def test_methods_that_differ_stand_in_the_headline_with_who_says_what() -> None:
+    one = finding()
+    one = replace(one, evidence=(*one.evidence, Evidence("dae", 0, (0.0, 0.4), 0.1)))
+    assert summary_sentence(report_of(one)).endswith("; methods differ at L1: morphometry 2, dae 0.")
+
+
+def test_methods_that_did_not_run_are_told(tmp_path: Path) -> None:
+    report = report_of(finding())
+    report = replace(report, provenance={**report.provenance, "not_run": {"dae": "The latent method needs a CT."}})
+    assert "Diffusion autoencoder did not run: The latent method needs a CT." in write(report, tmp_path)[1].text
 
 
 @pytest.mark.parametrize(
     ("one", "text"),
     [
-        (finding(reading=Reading(2)), "L1: moderate wedge deformity, anterior loss 32 % (27-37)."),
+        (finding(reading=Reading("grade 2")), "L1: grade 2, moderate wedge deformity, anterior loss 32 % (27-37)."),
         (
-            finding(reading=Reading(1)),
-            "L1: mild wedge deformity by the reader (automatic grade 2), anterior loss 32 % (27-37).",
+            finding(reading=Reading("grade 1")),
+            "L1: grade 1 by the reader (automatic: grade 2), mild wedge deformity, anterior loss 32 % (27-37).",
         ),
         (
-            finding(reading=Reading(0)),
-            "L1: no deformity of grade 1 or more by the reader (automatic grade 2; largest loss 32 %, anterior).",
+            finding(reading=Reading("grade 0")),
+            "L1: grade 0 by the reader (automatic: grade 2) (largest: anterior loss 32 % (27-37)).",
         ),
         (
-            replace(not_assessed(), reading=Reading(3)),
-            "T12: severe deformity by the reader (not assessed automatically).",
+            replace(not_assessed(), reading=Reading("grade 3")),
+            "T12: grade 3 by the reader (automatic: not assessed), severe deformity.",
         ),
-        (finding(reading=Reading(1, "Schmorl node")), "L1: excluded by the reader (Schmorl node)."),
+        (finding(reading=Reading("grade 1", "Schmorl node")), "L1: excluded by the reader (Schmorl node)."),
         (
-            replace(not_assessed(), reading=Reading(None, "image quality")),
+            replace(not_assessed(), reading=Reading(exclusion="image quality")),
             "T12: excluded by the reader (image quality).",
         ),
     ],
@@ -214,52 +291,47 @@ def test_sentence_says_what_the_reader_decided(one: Finding, text: str) -> None:
     assert sentence(one) == text
 
 
-def open_finding(**changes: Any) -> Finding:
-    """Heights alone give a grade, and a Schmorl node is suggested."""
-    known = {"gradable": False, "reason": "focal defect", "suggested_exclusion": "schmorl_node", "deformity": "none"}
-    return finding("T11", None, **{**known, **changes})
-
-
-def test_a_suggestion_is_open_until_the_reader_decides() -> None:
-    assert "the reader decides" in sentence(open_finding())
-    assert "for the reader to decide: T11" in summary_sentence(report_of(open_finding()))
-    assert sentence(open_finding(reading=Reading(None, "Schmorl node"))) == (
+def test_an_undecided_vertebra_is_open_until_the_reader_decides() -> None:
+    assert "the reader decides" in sentence(undecided())
+    assert "undecided: T11" in summary_sentence(report_of(undecided()))
+    assert sentence(undecided(reading=Reading(exclusion="Schmorl node"))) == (
         "T11: excluded by the reader (Schmorl node)."
     )
-    decided = open_finding(reading=Reading(2))
-    assert sentence(decided).startswith("T11: moderate deformity by the reader (not assessed automatically)")
-    assert "Suggested" not in sentence(decided)
-    assert "to decide" not in summary_sentence(report_of(decided))
+    decided = undecided(reading=Reading("grade 2"))
+    assert sentence(decided).startswith("T11: grade 2 by the reader (automatic: undecided), moderate deformity")
+    assert "undecided:" not in summary_sentence(report_of(decided))
 
 
 def test_summary_sentence_says_what_the_reader_decided() -> None:
     report = report_of(
-        finding("T9", 3, reading=Reading(None, "degenerative")),
+        finding("T9", 3, reading=Reading(exclusion="degenerative")),
         finding("T10", 0),
-        finding("T11", 0, reading=Reading(1)),
+        finding("T11", 0, reading=Reading("grade 1")),
         not_assessed("T12"),
-        finding("L1", 2, reading=Reading(2)),
+        finding("L1", 2, reading=Reading("grade 2")),
     )
     assert summary_sentence(report) == (
-        "3 vertebrae assessed: worst grade 2 (moderate); 1 of grade 2 or more; spinal deformity index 3; "
-        "1 not assessed (T12); 1 excluded by the reader (T9); graded by the reader: T11."
+        "3 of 5 assessed: worst grade 2 (moderate), 1 of grade 2 or more, deformity index at least 3; "
+        "not assessed: T12; excluded by the reader: T9; changed by the reader: T11."
     )
-    alone = report_of(finding("T9", 3, reading=Reading(None, "degenerative")))
-    assert summary_sentence(alone) == "No vertebra was assessed; 1 excluded by the reader (T9)."
+    alone = report_of(finding("T9", 3, reading=Reading(exclusion="degenerative")))
+    assert summary_sentence(alone) == "0 of 1 assessed: excluded by the reader: T9."
 
 
-def test_colour_and_caption_follow_the_final_grade() -> None:
+def test_colour_and_caption_follow_the_final_state() -> None:
     cases = [
-        (finding(), "2", "grade 2, moderate"),
-        (finding(reading=Reading(2)), "2", "grade 2, moderate"),
-        (finding(reading=Reading(0)), "0", "grade 0 (reader)"),
-        (replace(not_assessed(), reading=Reading(3)), "3", "grade 3 (reader)"),
-        (finding(reading=Reading(None, "Schmorl node")), "not_assessed", "excluded"),
-        (not_assessed(), "not_assessed", "not assessed"),
-        (open_finding(), "not_assessed", "reader decides"),
-        (open_finding(reading=Reading(1)), "1", "grade 1 (reader)"),
+        (finding(), "grade 2", "grade 2"),
+        (finding(reading=Reading("grade 2")), "grade 2", "grade 2"),
+        (finding(reading=Reading("grade 0")), "grade 0", "grade 0 (reader)"),
+        (finding(reading=Reading("borderline")), "borderline", "borderline (reader)"),
+        (replace(not_assessed(), reading=Reading("grade 3")), "grade 3", "grade 3 (reader)"),
+        (finding(reading=Reading(exclusion="Schmorl node")), "not assessed", "excluded"),
+        (not_assessed(), "not assessed", "not assessed"),
+        (undecided(), "undecided", "undecided"),
+        (treated(), "treated", "treated"),
+        (undecided(reading=Reading("grade 1")), "grade 1", "grade 1 (reader)"),
     ]
-    assert [(color_of(one).key, caption(one)) for one, _, _ in cases] == [(key, text) for _, key, text in cases]
+    assert [(color_of(one).state, caption(one)) for one, _, _ in cases] == [(key, text) for _, key, text in cases]
 
 
 # --- table -----------------------------------------------------------------------------------------------------------
@@ -268,7 +340,7 @@ def test_colour_and_caption_follow_the_final_grade() -> None:
 def test_csv_has_one_row_for_each_vertebra() -> None:
     rows = list(csv.DictReader(io.StringIO(csv_text(report_of(finding(), not_assessed())))))
     assert tuple(rows[0]) == COLUMNS
-    assert COLUMNS[:8] == ("level", "grade", "score", "score_low", "score_high", "gradable", "reason", "deformity")
+    assert COLUMNS[:6] == ("level", "state", "grade", "loss_percent", "loss_percent_low", "loss_percent_high")
     graded, missing = rows
     assert (graded["level"], graded["grade"], graded["score_low"], graded["score_high"]) == (
         "L1",
@@ -278,23 +350,32 @@ def test_csv_has_one_row_for_each_vertebra() -> None:
     )
     assert (graded["anterior_mm"], graded["loss_anterior"], graded["trabecular_hu"]) == ("18.40", "0.320", "118.4")
     assert (graded["center_r_mm"], graded["center_a_mm"], graded["center_s_mm"]) == ("0.00", "16.00", "140.00")
-    assert (missing["grade"], missing["gradable"], missing["anterior_mm"]) == ("", "false", "")
+    assert (graded["state"], graded["loss_percent"], graded["probability_grade_2"]) == ("grade 2", "32.0", "0.950")
+    assert (missing["state"], missing["grade"], missing["anterior_mm"]) == ("not assessed", "", "")
     assert missing["reason"] == FLAG_TEXT["cut_by_volume_edge"]
 
 
 def test_csv_gives_the_readers_word_beside_the_automatic_grade() -> None:
     found = (
         finding(),
-        finding("L2", reading=Reading(0)),
-        finding("L3", reading=Reading(None, "Schmorl node")),
-        finding("L4", reading=Reading(1, "=cmd()")),
+        finding("L2", reading=Reading("grade 0", agreed=False)),
+        finding("L3", reading=Reading(exclusion="Schmorl node"), second_reading=Reading("grade 2")),
+        finding("L4", reading=Reading("grade 1", "=cmd()", confirmed=True)),
     )
     rows = list(csv.DictReader(io.StringIO(csv_text(report_of(*found)))))
     assert [row["reader_grade"] for row in rows] == ["", "0", "", "1"]
     assert [row["reader_exclusion"] for row in rows] == ["", "", "Schmorl node", "'=cmd()"]
     assert [row["grade"] for row in rows] == ["2"] * 4
-    place = COLUMNS.index("method")
-    assert COLUMNS[place : place + 4] == ("method", "reader_grade", "reader_exclusion", "center_r_mm")
+    assert [row["reader_confirmed"] for row in rows] == ["false", "false", "false", "true"]
+    assert [row["second_reader_state"] for row in rows] == ["", "", "grade 2", ""]
+
+
+def test_csv_tells_both_answers_of_an_undecided_vertebra_and_other_methods() -> None:
+    one = undecided()
+    one = replace(one, evidence=(*one.evidence, Evidence("dae", 1, None, 1.0)))
+    (row,) = csv.DictReader(io.StringIO(csv_text(report_of(one))))
+    assert (row["state"], row["grade"], row["hypotheses"]) == ("undecided", "", "0 if Schmorl node;2 if fracture")
+    assert row["other_methods"] == "dae 1"
 
 
 def test_csv_joins_flags_and_writes_no_formula() -> None:
@@ -451,9 +532,10 @@ def test_hostile_texts_are_escaped_everywhere(tmp_path: Path) -> None:
         Evidence(HOSTILE, 0, (0.0, 0.2), 0.1, {}, (HOSTILE,)),
         Evidence("morphometry", 2, (1.6, 2.3), 2.0, {"trabecular_hu": HOSTILE, "loss_interval": HOSTILE}),
     )
-    changes: dict[str, Any] = {"deformity": HOSTILE, "primary_method": HOSTILE, "evidence": evidence}
-    graded = finding(HOSTILE, 2, flags=(HOSTILE, "methods_disagree"), suggested_exclusion=HOSTILE, **changes)
-    report = report_of(graded, not_assessed(HOSTILE, HOSTILE), **{HOSTILE: {HOSTILE: [HOSTILE]}})
+    changes: dict[str, Any] = {"deformity": HOSTILE, "reason": HOSTILE, "evidence": evidence}
+    graded = finding(HOSTILE, 2, flags=(HOSTILE, "methods_disagree"), hypotheses=(Hypothesis(HOSTILE, 0),), **changes)
+    odd = finding(HOSTILE, state=HOSTILE, reason=HOSTILE)
+    report = report_of(graded, odd, not_assessed(HOSTILE, HOSTILE), **{HOSTILE: {HOSTILE: [HOSTILE]}})
     paths, page = write(report, tmp_path)
     text = paths["html"].read_text(encoding="utf-8")
     assert "<script" not in text
@@ -475,7 +557,7 @@ def test_page_has_a_readers_column_only_where_somebody_read(tmp_path: Path) -> N
     assert "Reader" not in table_rows(write(plain, tmp_path)[1].source)[0]
     named = replace(plain, provenance={**plain.provenance, "reader": "A. Reader"})
     rows = table_rows(write(named, tmp_path)[1].source)
-    assert rows[0][1:3] == ["Grade", "Reader"]
+    assert rows[0][1:3] == ["State", "Reader"]
     assert {row[2] for row in rows[2:]} == {"–"}
     assert "A. Reader" in write(named, tmp_path)[1].text
 
@@ -483,18 +565,29 @@ def test_page_has_a_readers_column_only_where_somebody_read(tmp_path: Path) -> N
 def test_page_follows_the_reader(tmp_path: Path) -> None:
     spine = scoliotic_spine()
     report = whole_report(spine)
-    said = {"T11": Reading(3), "T12": Reading(1), "L1": Reading(None, HOSTILE), "L2": Reading(0)}
+    said = {
+        "T11": Reading("grade 3"),
+        "T12": Reading("grade 1"),
+        "L1": Reading(exclusion=HOSTILE),
+        "L2": Reading("grade 0"),
+    }
     report = replace(report, findings=tuple(replace(f, reading=said.get(f.level)) for f in report.findings))
     page = write(report, tmp_path)[1]
     rows = {row[0]: row for row in table_rows(page.source)[2:]}
-    assert [rows[level][1] for level in LEVELS] == ["0 normal", "not assessed", "2 moderate", "0 normal", "0 normal"]
-    assert [rows[level][2] for level in ("T11", "T12", "L2", "L3")] == ["3 severe", "1 mild", "0 normal", "–"]
+    assert [rows[level][1] for level in LEVELS] == [
+        "grade 0",
+        "not assessed",
+        "grade 2",
+        "grade 0",
+        "grade 0",
+    ]
+    assert [rows[level][2] for level in ("T11", "T12", "L2", "L3")] == ["grade 3", "grade 1", "grade 0", "–"]
     assert rows["L1"][2].startswith("excluded: &lt;script&gt;")
     assert "<script" not in page.source
     for one in report.findings[:2]:
         assert page.text.index(sentence(one)) < page.text.index("Overview")
     assert page.text.index("L1: excluded by the reader") > page.text.index("All vertebrae")
-    assert "L1: moderate" not in page.text
+    assert "L1: grade 2" not in page.text
     assert summary_sentence(report) in page.text
     drawn = page.source[page.source.index('<div class="overview">') : page.source.index("</aside>")]
     assert all(text in drawn for text in ("grade 3 (reader)", "grade 1 (reader)", "excluded"))
@@ -510,7 +603,7 @@ def test_overview_picture_follows_the_reader(tmp_path: Path) -> None:
     spine = scoliotic_spine()
     report = whole_report(spine)
     images = []
-    for reading in (None, Reading(3), Reading(None, "degenerative")):
+    for reading in (None, Reading("grade 3"), Reading(exclusion="degenerative")):
         findings = tuple(replace(f, reading=reading) if f.level == "L1" else f for f in report.findings)
         files, _ = write(replace(report, findings=findings), tmp_path)
         images.append(sitk.GetArrayFromImage(sitk.ReadImage(str(files["png"]))))
@@ -523,7 +616,7 @@ def test_overview_picture_follows_the_reader(tmp_path: Path) -> None:
 
 def test_profile_numbers_are_final_grades() -> None:
     drawn = height_profile(
-        [finding("L1", 0), finding("L2", 1, reading=Reading(3)), finding("L3", 2, reading=Reading(0))]
+        [finding("L1", 0), finding("L2", 1, reading=Reading("grade 3")), finding("L3", reading=Reading("grade 0"))]
     )
     numbers = re.findall(r'font-weight="700"[^>]*>(\d)<', drawn)
     assert numbers == ["3"] * 3
@@ -662,13 +755,14 @@ def test_level_places_use_the_order_when_levels_are_unknown() -> None:
     assert level_places([finding("L1"), finding("L1")]) == [0.0, 1.0]
 
 
-def test_grade_colors_cover_all_grades_and_carry_black_text() -> None:
-    colors = grade_colors()
-    assert list(colors) == ["0", "1", "2", "3", "not_assessed"]
+def test_colors_cover_all_states_and_carry_black_text() -> None:
+    colors = state_colors()
+    assert list(colors) == list(STATES)
+    assert len({color.color for color in colors.values()}) == len(STATES)
     for color in colors.values():
         linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in np.array(color.rgb) / 255]
         assert (np.dot(linear, [0.2126, 0.7152, 0.0722]) + 0.05) / 0.05 > 4.5
-    assert color_of_grade(None).key == "not_assessed"
+    assert color_of_grade(None).state == "not assessed"
 
 
 def test_captions_move_apart() -> None:
@@ -729,9 +823,9 @@ def test_harmless_text_stays(text: str) -> None:
 
 def test_the_readers_name_and_reasons_stay_but_no_path_or_date_in_them(tmp_path: Path) -> None:
     report = report_of(
-        finding("L1", reading=Reading(1, "degenerative")),
-        finding("L2", reading=Reading(None, "see /home/user/notes.txt")),
-        finding("L3", reading=Reading(None, "fracture known since 2019-03-04")),
+        finding("L1", reading=Reading("grade 1", "degenerative")),
+        finding("L2", reading=Reading(exclusion="see /home/user/notes.txt")),
+        finding("L3", reading=Reading(exclusion="fracture known since 2019-03-04")),
     )
     report = replace(report, provenance={**report.provenance, "reader": "Dr. Ada Reader-Smith, 2021-05-06"})
     written = write_report(report, tmp_path, None, None)
@@ -742,7 +836,12 @@ def test_the_readers_name_and_reasons_stay_but_no_path_or_date_in_them(tmp_path:
         assert not any(secret in text for secret in ("/home", "notes.txt", "2019", "2021"))
     content = json.loads(written["json"].read_text(encoding="utf-8"))
     assert content["provenance"]["reader"] == "Dr. Ada Reader-Smith, [removed]"
-    assert content["findings"][0]["reading"] == {"grade": 1, "exclusion": "degenerative"}
+    assert content["findings"][0]["reading"] == {
+        "state": "grade 1",
+        "exclusion": "degenerative",
+        "confirmed": False,
+        "agreed": False,
+    }
     assert isinstance(without_private(report).findings[0].reading, Reading)
 
 

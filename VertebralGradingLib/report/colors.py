@@ -45,8 +45,8 @@ def shown_colors(findings: Iterable[Finding]) -> list[StateColor]:
 
 
 def color_of_state(state: str) -> StateColor:
-    """The colour of a state."""
-    return state_colors()[state]
+    """The colour of a state; that of "not assessed" for a word that is none."""
+    return state_colors().get(state, state_colors()[NOT_ASSESSED])
 
 
 def color_of_grade(grade: int | None) -> StateColor:
