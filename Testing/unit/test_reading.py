@@ -14,9 +14,22 @@ from rendering.analytic import Pit, analytic_spine, grid_around, label_volume, u
 from VertebralGradingLib.errors import CentroidError, InputError
 from VertebralGradingLib.findings import Evidence, Finding, Reading, Report
 from VertebralGradingLib.findings.flags import FLAG_TEXT
-from VertebralGradingLib.methods.morphometric import defect_decision, move_points, shift_levels
+from VertebralGradingLib.findings.states import GRADED
+from VertebralGradingLib.methods.decision import decide
+from VertebralGradingLib.methods.morphometric import move_points, shift_levels
 from VertebralGradingLib.pipeline import grade
-from VertebralGradingLib.reading import EXCLUSIONS, LIMIT, History, exclude, set_reader, set_reader_grade
+from VertebralGradingLib.reading import (
+    EXCLUSIONS,
+    LIMIT,
+    History,
+    agree,
+    confirm,
+    exclude,
+    is_edited,
+    set_reader,
+    set_reader_grade,
+    set_reader_state,
+)
 from VertebralGradingLib.segmentation.labels import interpret
 from VertebralGradingLib.spine import anatomy
 from VertebralGradingLib.spine.spine import build_spine
@@ -76,7 +89,7 @@ def test_the_study_is_what_the_tests_below_need() -> None:
     assert [finding.level for finding in report.findings] == list(LEVELS)
     assert [finding.grade for finding in report.findings] == [None, 0, 0, 2, None]
     assert of(report, "T10").reason == "cut by the edge of the volume"
-    assert of(report, "L2").suggested_exclusion == "schmorl_node"
+    assert of(report, "L2").state == "undecided"
 
 
 # --- grades, exclusions, names ---------------------------------------------------------------------------------------
@@ -88,10 +101,10 @@ def test_readers_grade_is_final_and_the_automatic_one_stays(level: str, number: 
     before = measured()
     report = set_reader_grade(before, level, number)
     finding = of(report, level)
-    assert finding.reading == Reading(grade=number)
+    assert finding.reading == Reading(f"grade {number}")
     assert finding.final_grade == number
     assert finding.grade == of(before, level).grade
-    assert finding.changed_by_reader == (number != of(before, level).grade)
+    assert finding.changed_by_reader == (f"grade {number}" != of(before, level).state)
     assert replace(finding, reading=None) == of(before, level)
     assert [item for item in report.findings if item.level != level] == [
         item for item in before.findings if item.level != level
@@ -104,7 +117,7 @@ def test_exclusion_goes_before_grades_and_is_taken_back() -> None:
     graded = set_reader_grade(measured(), "L1", 3)
     report = exclude(graded, "L1", "  Schmorl \n node ")
     finding = of(report, "L1")
-    assert finding.reading == Reading(3, "Schmorl node")
+    assert finding.reading == Reading("grade 3", "Schmorl node")
     assert finding.excluded
     assert finding.final_grade is None
     assert not finding.changed_by_reader
@@ -129,16 +142,52 @@ def test_summary_counts_final_grades() -> None:
     assert summary["n_assessed"] == 3
     assert summary["n_grade2_or_more"] == 1
     assert summary["spinal_deformity_index"] == 4
-    assert [item["level"] for item in summary["not_assessed"]] == ["L1", "L2"]
+    assert [item["level"] for item in summary["not_assessed"]] == ["L1"]
     assert summary["not_assessed"][0]["reason"] == "excluded by the reader (metastasis or other lesion)"
-    assert summary["not_assessed"][1]["reason"] == of(report, "L2").reason
+    assert summary["undecided"] == ["L2"]
 
 
 @pytest.mark.parametrize("number", [-1, 4, 1.5, True, "2", float("nan")])
 def test_only_grades_0_to_3_are_grades(number: Any) -> None:
     with pytest.raises(InputError) as caught:
         set_reader_grade(measured(), "L1", number)
-    assert "3 severe" in caught.value.hint
+    assert "0, 1, 2, 3" in caught.value.hint
+
+
+def test_a_reader_may_say_borderline_and_no_state_without_a_grade() -> None:
+    report = set_reader_state(measured(), "T11", "borderline")
+    assert (of(report, "T11").final_state, of(report, "T11").final_grade) == ("borderline", 0)
+    assert report.summary["borderline"] == ["T11"]
+    for wrong in ("undecided", "treated", "grade 4", "normal"):
+        with pytest.raises(InputError) as caught:
+            set_reader_state(measured(), "T11", wrong)
+        assert all(state in caught.value.hint for state in GRADED)
+
+
+def test_confirmation_and_agreement_stand_apart_and_fall_with_another_grade() -> None:
+    agreed = agree(measured(), "L1")
+    assert of(agreed, "L1").reading == Reading(agreed=True)
+    assert not of(agreed, "L1").changed_by_reader
+    assert not of(agreed, "L1").confirmed
+    both = confirm(agreed, "L1")
+    assert of(both, "L1").confirmed
+    assert of(set_reader_grade(both, "L1", 1), "L1").reading == Reading("grade 1")
+    assert agree(confirm(both, "L1", False), "L1", False) == measured()
+    assert not of(exclude(both, "L1", "degenerative"), "L1").confirmed
+    assert is_edited(both)
+    assert not is_edited(measured())
+
+
+def test_a_second_reader_stands_beside_the_first() -> None:
+    report = set_reader_grade(set_reader_grade(measured(), "L1", 3), "L1", 1, second=True)
+    report = set_reader(set_reader(report, "A"), "B", second=True)
+    finding = of(report, "L1")
+    assert finding.reading == Reading("grade 3")
+    assert finding.second_reading == Reading("grade 1")
+    assert finding.final_grade == 3
+    assert (report.provenance["reader"], report.provenance["second_reader"]) == ("A", "B")
+    assert is_edited(set_reader_grade(measured(), "L1", 1, second=True))
+    assert set_reader_grade(report, "L1", None, second=True).findings == set_reader_grade(measured(), "L1", 3).findings
 
 
 def test_unknown_levels_are_refused() -> None:
@@ -287,10 +336,7 @@ def test_unknown_levels_and_variants_are_not_shifted(level: str) -> None:
 
 def test_the_reason_names_the_vertebra_by_its_new_level() -> None:
     report = measured()
-    lost = Finding(
-        "L2", None, None, None, "morphometry", False, "The mask has no vertebra at the centroid of L2", "none",
-        (0.0, 0.0, 0.0),
-    )  # fmt: skip
+    lost = Finding("L2", "not assessed", (0.0, 0.0, 0.0), "The mask has no vertebra at the centroid of L2")
     shifted = shift_levels(replace(report, findings=(*report.findings[:4], lost)), -1)
     assert shifted.findings[4] == replace(lost, level="L1", reason="The mask has no vertebra at the centroid of L1")
 
@@ -327,7 +373,7 @@ def test_implausible_heights_are_not_graded_and_graded_again_when_plausible() ->
     bad = again(rescaled(measured(), "T11", (1.0, 0.05, 1.0)))
     finding = of(bad, "T11")
     assert "implausible_heights" in finding.flags
-    assert (finding.gradable, finding.reason) == (False, FLAG_TEXT["implausible_heights"])
+    assert (finding.state, finding.reason) == ("not assessed", FLAG_TEXT["implausible_heights"])
     assert (finding.grade, finding.score, finding.grade_interval, finding.deformity) == (None, None, None, "none")
     good = of(again(rescaled(bad, "T11", (1.0, 20.0, 1.0))), "T11")
     same(good.to_dict(), of(again(measured()), "T11").to_dict())
@@ -336,19 +382,23 @@ def test_implausible_heights_are_not_graded_and_graded_again_when_plausible() ->
 
 def test_a_defect_is_left_to_the_reader_only_while_it_makes_the_grade() -> None:
     shallow = of(again(rescaled(measured(), "L2", (1.0, 1.5, 1.0))), "L2")
-    assert shallow.suggested_exclusion == ""
-    assert shallow.gradable
+    assert shallow.hypotheses == ()
     assert shallow.grade == 0
     deep = of(again(rescaled(measured(), "L2", (1.0, 0.75, 1.0))), "L2")
-    assert deep.suggested_exclusion == "schmorl_node"
+    assert deep.state == "undecided"
     assert deep.evidence[0].grade == 3
-    assert "heights alone give grade 3" in deep.reason
+    assert [one.grade for one in deep.hypotheses] == [0, 3]
 
 
 def test_the_decision_on_a_defect_is_the_pipelines() -> None:
-    finding = of(measured(), "L2")
-    assert defect_decision(finding.evidence[0]) == (finding.suggested_exclusion, finding.reason)
-    assert defect_decision(of(measured(), "L1").evidence[0]) == ("", "")
+    for level in ("L2", "L1", "T11"):
+        finding = of(measured(), level)
+        decision = decide(level, finding.evidence[0], finding.flags)
+        assert (decision.state, decision.reason, decision.hypotheses) == (
+            finding.state,
+            finding.reason,
+            finding.hypotheses,
+        )
 
 
 def test_older_reports_keep_what_they_say_of_defects() -> None:
@@ -360,7 +410,7 @@ def test_older_reports_keep_what_they_say_of_defects() -> None:
     assert len(old) == len(evidence.quantities) - 1
     before = replace(finding, evidence=(replace(evidence, quantities=old),))
     after = of(shift_levels(replace(report, findings=(*report.findings[:4], before)), 1), "L3")
-    assert (after.gradable, after.reason, after.suggested_exclusion) == (False, finding.reason, "schmorl_node")
+    assert (after.state, after.reason, after.hypotheses) == ("undecided", finding.reason, finding.hypotheses)
 
 
 def test_what_the_reader_accepted_stays_accepted() -> None:
@@ -368,23 +418,30 @@ def test_what_the_reader_accepted_stays_accepted() -> None:
     accepted = move_points(report, "L2", np.array(of(report, "L2").points_ras_mm), accept=True)
     assert of(accepted, "L2").gradable
     assert of(accepted, "L2").grade is not None
-    assert not of(accepted, "L2").suggested_exclusion
+    assert of(accepted, "L2").hypotheses == ()
     for later in (again(accepted), shift_levels(shift_levels(accepted, 1), -1)):
         assert of(later, "L2").grade == of(accepted, "L2").grade
         assert of(later, "L2").gradable
 
 
-def test_a_cut_vertebra_follows_the_reference_and_does_not_carry_it() -> None:
-    report = measured()
-    points = np.array(of(report, "T10").points_ras_mm)
-    moved = move_points(report, "T10", points + np.where(np.arange(6) % 2 == 0, 1.0, 0.0)[:, None] * [0, 0, 4.0])
-    assert of(moved, "T10").heights_mm != of(report, "T10").heights_mm
-    assert of(moved, "T10").evidence[0].score != of(report, "T10").evidence[0].score
-    assert of(moved, "T10").grade is None
-    same(found(moved)[1:], found(report)[1:])
-    larger = rescaled(rescaled(report, "T11", (1.1, 1.1, 1.1)), "T12", (1.1, 1.1, 1.1))
-    expected = quantities(of(report, "T10"))["reference_mm"]["posterior"]
-    assert quantities(of(again(larger), "T10"))["reference_mm"]["posterior"] > 1.005 * expected
+def test_a_cut_vertebra_has_no_points_to_move() -> None:
+    with pytest.raises(CentroidError, match="T10 was not measured"):
+        move_points(measured(), "T10", np.zeros((6, 3)))
+
+
+def test_a_doubtful_vertebra_follows_the_reference_and_does_not_carry_it() -> None:
+    sound = measured()
+    doubtful = replace(of(sound, "T11"), flags=("low_confidence_mask",))
+    report = again(replace(sound, findings=tuple(doubtful if f.level == "T11" else f for f in sound.findings)))
+    points = np.array(of(report, "T11").points_ras_mm)
+    moved = move_points(report, "T11", points + np.where(np.arange(6) % 2 == 0, 1.0, 0.0)[:, None] * [0, 0, 4.0])
+    assert of(moved, "T11").heights_mm != of(report, "T11").heights_mm
+    assert of(moved, "T11").evidence[0].score != of(report, "T11").evidence[0].score
+    assert of(moved, "T11").state == of(report, "T11").state == "not assessed"
+    same(found(moved)[2:], found(report)[2:])
+    larger = rescaled(rescaled(report, "L1", (1.1, 1.1, 1.1)), "T12", (1.1, 1.1, 1.1))
+    expected = quantities(of(report, "T11"))["reference_mm"]["posterior"]
+    assert quantities(of(again(larger), "T11"))["reference_mm"]["posterior"] > 1.005 * expected
 
 
 def test_other_methods_and_their_disagreement() -> None:
@@ -396,9 +453,7 @@ def test_other_methods_and_their_disagreement() -> None:
     after = of(shift_levels(mixed, 1), "T12")
     assert after.flags == ("thick_slices", "reference_weak", "methods_disagree")
     assert after.evidence[1] == other
+    assert (after.state, other.grade) == ("grade 0", 3), "other methods never change the state"
     agreed = replace(joined, evidence=(*finding.evidence, replace(other, grade=0)), flags=("methods_disagree",))
     mixed = replace(report, findings=tuple(agreed if f is finding else f for f in report.findings))
     assert "methods_disagree" not in of(shift_levels(mixed, 1), "T12").flags
-    theirs = replace(joined, primary_method="other", grade=3, score=3.0, grade_interval=None)
-    mixed = replace(report, findings=tuple(theirs if f is finding else f for f in report.findings))
-    assert (of(shift_levels(mixed, 1), "T12").grade, of(shift_levels(mixed, 1), "T12").score) == (3, 3.0)
