@@ -39,6 +39,7 @@ from VertebralGradingLib.models.cards import Card  # noqa: E402
 from VertebralGradingLib.models.weights import describe_file  # noqa: E402
 from VertebralGradingLib.report.drawn import Drawn, figures  # noqa: E402
 from VertebralGradingLib.report.pictures import difference_rgb  # noqa: E402
+from VertebralGradingLib.segmentation.labels import interpret  # noqa: E402
 from VertebralGradingLib.spine.points import write_markups  # noqa: E402
 from VertebralGradingLib.spine.spine import build_spine  # noqa: E402
 from VertebralGradingLib.training import autoencoder  # noqa: E402
@@ -181,8 +182,8 @@ def test_grades_through_the_pipeline(installed: Path, case) -> None:
         assert 0 <= said.grade_interval[0] <= said.score <= said.grade_interval[1] <= 3
         assert said.quantities["model"] == "99.0.0"
     assert report.provenance["methods"] == ["morphometry", "dae"]
-    first = pipeline.grade(case.ct, build_spine(case.points), methods=("dae",)).findings[0]
-    assert first.primary_method == "dae"
+    alone = pipeline.grade(case.ct, build_spine(case.points))
+    assert [one.state for one in report.findings] == [one.state for one in alone.findings]
 
 
 def test_counterfactual_of_the_own_grade_changes_nothing(installed: Path, case) -> None:
@@ -352,14 +353,18 @@ def test_damaged_and_missing_models_are_told(installed: Path, monkeypatch: pytes
         method.loaded()
 
 
-def test_what_is_missing_is_told_before_anything_is_measured(
+def test_a_method_that_cannot_run_is_told_and_the_others_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case
 ) -> None:
     monkeypatch.setenv(places.ENVIRONMENT, str(tmp_path / "none"))
     monkeypatch.setattr(registry, "_shipped", list)
-    monkeypatch.setattr(pipeline, "prepare", lambda *args: pytest.fail("bodies were searched"))
-    with pytest.raises(MethodError, match="not installed"):
-        pipeline.grade(case.ct, build_spine(case.points), methods=("morphometry", "dae"))
+    report = pipeline.grade(case.ct, build_spine(case.points), methods=("dae", "neighbours"))
+    assert "not installed" in report.provenance["not_run"]["dae"]
+    assert report.provenance["methods"] == ["morphometry", "neighbours"]
+    assert all(finding.gradable for finding in report.findings)
+    mask_alone = pipeline.grade(None, build_spine(case.points), interpret(case.labels, "verse"), methods=("dae",))
+    assert mask_alone.findings
+    assert set(mask_alone.provenance["not_run"]) == {"dae"}
 
 
 def test_strength_takes_the_change_further(installed: Path) -> None:

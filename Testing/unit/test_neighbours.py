@@ -60,7 +60,8 @@ def test_bodies_found_on_ct_are_examples_too() -> None:
     case = box_spine_ct(spine, *grid_around(spine, margin_mm=20))
     report = grade(case.ct, build_spine(case.points), methods=("neighbours",), bodies_by="classical")
     found = {finding.level: finding for finding in report.findings}
-    assert {finding.primary_method for finding in report.findings} == {"neighbours"}
+    assert all(finding.evidence[0].method == "morphometry" for finding in report.findings)
+    assert found["L1"].evidence_of("neighbours") is not None
     assert found["L1"].grade is not None and found["L1"].grade >= 2
     assert found["T12"].grade == 0
     assert len(found["L1"].heights_mm) == 3 and found["L1"].height_loss  # heights always come from morphometry
