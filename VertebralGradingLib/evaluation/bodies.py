@@ -83,6 +83,8 @@ class Row:
         edge_sd_mm: standard deviation of an edge as the search tells it.
         dice: overlap of the body with the true mask.
         loss: the graded loss as measured, NaN where it was not.
+        chance: of grade 1 or more, None where it was not graded.
+        posterior_loss: as measured, NaN where it was not.
     """
 
     subject: str
@@ -101,6 +103,8 @@ class Row:
     edge_sd_mm: float | None = None
     dice: float | None = None
     loss: float = float("nan")
+    chance: float | None = None
+    posterior_loss: float = float("nan")
 
 
 def draw_case(seed: int, mimics: float = 1.0, slice_mm: float = 1.5, images: bool = True) -> Case:
@@ -185,6 +189,8 @@ def _row(case: Case, level: str, search: str, finding: Finding, body: BodyMask |
         edge_sd_mm=_edge_sd(finding),
         dice=None if body is None else overlap(body, case.mask, level),
         loss=_loss(finding),
+        chance=None if finding.grade_probabilities is None else 1.0 - finding.grade_probabilities[0],
+        posterior_loss=finding.height_loss.get("posterior", float("nan")),
     )
 
 
