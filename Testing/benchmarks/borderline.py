@@ -1,7 +1,7 @@
 """From which chance of grade 1 or more a vertebra is called borderline: what each limit catches and what it costs.
 
-The limit was chosen on phantoms of seeds 5000 and up; it is reported on those of 900 and up. Expert heights (a folder with
-``heights.csv``, such as the shared data's ``genant-heights``) are a check only. Nothing is asserted.
+The limit was chosen on phantoms of seeds 5000 and up; it is reported on those of 900 and up. Expert heights (a
+folder ``genant-heights`` with ``heights.csv`` among the real data) are a check only. Nothing is asserted.
 """
 
 from __future__ import annotations
@@ -47,29 +47,23 @@ def _phantoms(spines: int, seed: int, mimics: float) -> None:
 
     rows = []
     for n in range(spines):
-        rows += [
-            row for row in grade_case(draw_case(seed + n, mimics, images=False), TRUE_MASK) if row.chance is not None
-        ]
+        rows += grade_case(draw_case(seed + n, mimics, images=False), TRUE_MASK)
         if (n + 1) % 20 == 0:
             print(f"after {n + 1} spines: {len(rows)} vertebrae", flush=True)
+    rows = [row for row in rows if row.chance is not None]
     true = np.array([row.true_grade for row in rows])
     chance = np.array([row.chance for row in rows], dtype=float)
     posterior = np.array([row.posterior_loss for row in rows])
     fifth = np.array([row.level == "L5" for row in rows])
-    print(
-        f"phantoms, true masks, seeds {seed} to {seed + spines - 1}: {[(true == g).sum() for g in range(4)]} of grade 0-3"
-    )
-    print(
-        "limit  true grade 0: borderline, called   true grade 1: borderline, called, either   grade 2+: called or borderline"
-    )
+    counts = np.bincount(true, minlength=4).tolist()
+    print(f"phantoms, true masks, seeds {seed} to {seed + spines - 1}, {counts} of grades 0-3, limit and per cent:")
+    print("true 0 borderline, called; true 1 borderline, called, either; true 2+ either")
     for limit in LIMITS:
         called, open_ones = _states(chance, posterior, fifth, limit)
         shares = [(true == 0, open_ones), (true == 0, called), (true == 1, open_ones), (true == 1, called)]
         shares += [(true == 1, open_ones | called), (true >= 2, open_ones | called)]
-        print(
-            f"{limit:.2f} {_mark(limit)}  "
-            + "   ".join(f"{100 * (a & b).sum() / max(a.sum(), 1):5.1f} %" for a, b in shares)
-        )
+        numbers = (100 * (a & b).sum() / max(a.sum(), 1) for a, b in shares)
+        print(f"{limit:.2f} {_mark(limit)}  " + "   ".join(f"{number:5.1f}" for number in numbers))
 
 
 def _experts(path: Path) -> None:
