@@ -276,8 +276,7 @@ def _grades(search: str) -> None:
             print(f"  {name}: {error.message}")
             continue
         said = ", ".join(
-            f"{f.level} {f.grade if f.grade is not None else '(' + (f.suggested_exclusion or f.reason)[:30] + ')'}"
-            for f in report.findings
+            f"{f.level} {f.grade if f.state.startswith('grade') else '(' + f.state + ')'}" for f in report.findings
         )
         print(f"  {name}: {said}; {report.provenance['times_s']['bodies_s']:.1f} s", flush=True)
         if mask:
