@@ -67,6 +67,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/models/__init__.py
   VertebralGradingLib/models/batches.py
   VertebralGradingLib/models/cards.py
+  VertebralGradingLib/models/loading.py
   VertebralGradingLib/models/package.py
   VertebralGradingLib/models/places.py
   VertebralGradingLib/models/registry.py
