@@ -17,6 +17,7 @@ from VertebralGradingLib.healthivert.calibration import Calibration
 from VertebralGradingLib.healthivert.inference import MODEL, VIEWS, Healthivert, classifier_file
 from VertebralGradingLib.healthivert.rhlv import View
 from VertebralGradingLib.models.weights import read_arrays
+from VertebralGradingLib.phantom.drawer import seed_of
 from VertebralGradingLib.phantom.plans import plan
 from VertebralGradingLib.phantom.subjects import make_subject
 
@@ -40,7 +41,7 @@ def fitted(spines: int, runs: dict[View, Path]) -> dict[str, Any]:
     print(f"calibrated on {len(found)} vertebrae: {[round(t, 4) for t in calibration.to_list()]}")
     system, rows = replace(system, calibration=calibration), list[Row]()
     for number, wanted in list(enumerate(plan("verse19-1460", 0, _SPREAD)))[::_EVERY]:
-        seed = int(np.random.SeedSequence([_SPREAD, number]).generate_state(1)[0])
+        seed = seed_of(_SPREAD, number)
         rows += list(judge(make_subject(wanted, seed), system))
     errors = [np.subtract(row.features[NETWORK][:3], row.features[TRUE][:3]) for row in rows if NETWORK in row.features]
     sd = float(np.sqrt(np.nanmean(np.square(errors))))

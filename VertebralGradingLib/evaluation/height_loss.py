@@ -29,6 +29,7 @@ from VertebralGradingLib.healthivert.pseudo_healthy import PseudoHealthy, column
 from VertebralGradingLib.healthivert.rhlv import View
 from VertebralGradingLib.morphometry.height_rows import HeightRow, grade_rows
 from VertebralGradingLib.morphometry.sheets import Sheets
+from VertebralGradingLib.phantom.drawer import seed_of
 from VertebralGradingLib.phantom.field import Prepared, prepare
 from VertebralGradingLib.phantom.parameters import healed
 from VertebralGradingLib.phantom.plans import PRESETS, SubjectPlan, plan
@@ -137,7 +138,7 @@ def of_runs(folders: dict[View, Path]) -> Healthivert:
 
 def _subject_rows(number: int, system: Callable[[], Healthivert], preset: str, n: int, seed: int) -> list[Row]:
     wanted: SubjectPlan = plan(preset, n, seed)[number]
-    subject = make_subject(wanted, int(np.random.SeedSequence([seed, number]).generate_state(1)[0]))
+    subject = make_subject(wanted, seed_of(seed, number))
     return list(judge(subject, _system(system)))
 
 

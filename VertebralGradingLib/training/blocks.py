@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from VertebralGradingLib.phantom.dataset import DatasetOptions, PhantomDataset
+from VertebralGradingLib.phantom.drawer import seed_of
 from VertebralGradingLib.phantom.plans import plan
 from VertebralGradingLib.phantom.pool import PoolSpine, draw_pool
 from VertebralGradingLib.phantom.soft import TISSUES
@@ -103,7 +103,7 @@ def _turn(plan_: BlockPlan, number: int) -> int:
 
 
 def _seed(plan_: BlockPlan, number: int) -> int:
-    return int(np.random.SeedSequence([plan_.seed, number]).generate_state(1)[0])
+    return seed_of(plan_.seed, number)
 
 
 def draw_spines(plan_: BlockPlan, number: int) -> list[PoolSpine]:
@@ -117,7 +117,7 @@ def draw_spines(plan_: BlockPlan, number: int) -> list[PoolSpine]:
     made = []
     for k in range(plan_.spines):
         place = (number * plan_.spines + k) % len(subjects)
-        subject = make_subject(subjects[place], int(np.random.SeedSequence([seed, k]).generate_state(1)[0]))
+        subject = make_subject(subjects[place], seed_of(seed, k))
         truths = {level: true for level, true in subject.truths.items() if true.graded > 0}
         made.append(PoolSpine(subject.spine, truths, subject.mimics))
     return made

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from VertebralGradingLib.phantom.dataset import DatasetOptions, PhantomDataset
+from VertebralGradingLib.phantom.drawer import seed_of
 from VertebralGradingLib.phantom.pool import PoolSpine, draw_pool
 from VertebralGradingLib.spine.reformation import PATCH_SIZE
 from VertebralGradingLib.training.shards import fill_shards, read_shards
@@ -113,4 +113,4 @@ def _stored(image: Tensor) -> Tensor:
 
 
 def _seed(plan: PatchPlan, number: int) -> int:
-    return int(np.random.SeedSequence([plan.seed, number, 3]).generate_state(1)[0])
+    return seed_of(plan.seed, number, 3)

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from VertebralGradingLib.errors import InputError
 from VertebralGradingLib.phantom.dataset import DatasetOptions, PhantomDataset
+from VertebralGradingLib.phantom.drawer import seed_of
 from VertebralGradingLib.phantom.pool import PoolSpine, draw_pool
 from VertebralGradingLib.spine.reformation import PATCH_SIZE
 from VertebralGradingLib.training.shards import fill_shards, read_shards
@@ -156,4 +156,4 @@ class Slices:
 
 def _seed(plan: SlicePlan, number: int) -> int:
     view = VIEWS.index(plan.view)
-    return int(np.random.SeedSequence([plan.seed, number, 4, view]).generate_state(1)[0])
+    return seed_of(plan.seed, number, 4, view)
