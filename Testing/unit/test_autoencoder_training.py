@@ -56,10 +56,10 @@ def test_training_with_labels(labelled: Path, run: Path, tmp_path: Path) -> None
     rows = (labelled / "run" / "curve.csv").read_text().splitlines()
     assert {"score", "apart", "guide"} <= set(rows[0].split(","))
     patches = Patches(labelled / "patches")
-    assert patches.before is not None
-    broken = patches.graded_loss > 0.1
-    change = (patches.image.int() - patches.before.int()).abs().float().mean((1, 2))
-    assert broken.any() and change[broken].min() > 3.0 and change[patches.graded_loss == 0].max() == 0.0
+    image, before, loss = (patches.content[name] for name in ("image", "before", "graded_loss"))
+    broken = loss > 0.1
+    change = (image.int() - before.int()).abs().float().mean((1, 2))
+    assert broken.any() and change[broken].min() > 3.0 and change[loss == 0].max() == 0.0
     task = autoencoder.AutoencoderTask(patches, LABELLED)
     batch = task.batch(0)
     count = len(batch["noise"])
@@ -169,14 +169,15 @@ def test_tiny_configuration_trains_end_to_end(run: Path) -> None:
     assert (run / "encoder.safetensors").stat().st_size < 0.5 * (run / "average.safetensors").stat().st_size
     patches = Patches(run / "patches")
     assert len(patches) == TINY.patches.patches
-    assert patches.image.dtype == torch.int16 and patches.image.shape[1:] == (128, 128)
-    assert float(patches.graded_loss.max()) > 0.1
+    image = patches.content["image"]
+    assert image.dtype == torch.int16 and image.shape[1:] == (128, 128)
+    assert float(patches.content["graded_loss"].max()) > 0.1
 
 
 def test_encoder_of_a_run(run: Path, tmp_path: Path) -> None:
 
     encoder = PatchEncoder.of_run(run)
-    z = encoder.encode(Patches(run / "patches").image[:3].numpy())
+    z = encoder.encode(Patches(run / "patches").content["image"][:3].numpy())
     assert z.shape == (3, TINY.network.latent) and np.isfinite(z).all()
     with pytest.raises(InputError, match="no trained encoder"):
         PatchEncoder.of_run(tmp_path)

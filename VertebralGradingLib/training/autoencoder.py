@@ -160,7 +160,7 @@ class AutoencoderTask:
         place = torch.arange(count, device=device)
         out["source"] = out["target"] = shown = place
         if config.labels:
-            score = score_of_loss(self.patches.graded_loss[torch.as_tensor(chosen)].cpu().numpy().clip(0.0))
+            score = score_of_loss(self.patches.of("graded_loss", chosen.tolist()).cpu().numpy().clip(0.0))
             out["score"] = torch.from_numpy(np.concatenate([score, np.zeros(count)])).float().to(device)
             source, target = (torch.from_numpy(rng.integers(2, size=count)).to(device) for _ in range(2))
             edited = torch.from_numpy(rng.random(count) < config.edits).to(device) & (time >= _EDIT_TIME)
@@ -295,7 +295,7 @@ def train_autoencoder(
 
     def begin() -> tuple[DiffusionAutoencoder, AutoencoderTask]:
         task = AutoencoderTask(Patches(folder, device), config)
-        if config.labels and task.patches.before is None:
+        if config.labels and not task.patches.has_before:
             raise InputError("Training with labels needs patches before the fracture.", "Give the plan before: 1.")
         model = DiffusionAutoencoder(config.network)
         if start is not None:
