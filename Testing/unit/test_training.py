@@ -389,5 +389,5 @@ def test_wrong_wishes_are_typed_errors(tmp_path: Path) -> None:
 def test_shard_depends_on_its_plan_alone(tiny_run: Path, tmp_path: Path) -> None:
     blocks.fill(TINY.blocks, tmp_path, workers=2)
     again, first = blocks.Blocks(tmp_path), blocks.Blocks(tiny_run / "blocks")
-    assert torch.equal(again.image, first.image)
-    assert torch.equal(again.share, first.share)
+    assert torch.equal(again.content["image"], first.content["image"])
+    assert torch.equal(again.content["share"], first.content["share"])
