@@ -85,6 +85,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/morphometry/sheets.py
   VertebralGradingLib/panel/__init__.py
   VertebralGradingLib/panel/counterfactual.py
+  VertebralGradingLib/panel/drawn.py
   VertebralGradingLib/panel/explain.py
   VertebralGradingLib/panel/export.py
   VertebralGradingLib/panel/height_loss.py
