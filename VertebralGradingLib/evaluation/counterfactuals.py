@@ -36,8 +36,7 @@ SHAPES = ("wedge", "biconcave", "crush")
 LOSS_OF_GRADE = {1: 0.225, 2: 0.32, 3: 0.48}
 """Graded loss of the vertebra that stands for a grade."""
 _MAX_SPINES = 400
-_GALLERY_SPINES = 24
-_GALLERY = 480
+_GALLERY_SPINES, _GALLERY = 24, 480
 _BATCH = 12
 _PREVIEW_TARGET = 0.5
 _MEAN_LEVELS = 1.5
