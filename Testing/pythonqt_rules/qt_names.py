@@ -26,8 +26,7 @@ class QtNames:
 
     def __init__(self) -> None:
         from host import standin
-        from host.api import Api
-        from host.api import REFUSED
+        from host.api import REFUSED, Api
         from host.qt_module import SOURCES
 
         for module in REGISTERING:
