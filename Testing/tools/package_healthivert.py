@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from packing import halves, write_model
+from packing import halves, parsed, write_model
 
 from VertebralGradingLib.evaluation.height_loss import NETWORK, TRUE, Row, healthy_columns, judge
 from VertebralGradingLib.healthivert.calibration import Calibration
@@ -55,14 +55,7 @@ def main() -> None:
     for view in VIEWS:
         parser.add_argument(f"--{view}", type=Path, required=True, help="folder of train healthivert --out")
     parser.add_argument("--calibrate", type=int, default=40, help="synthetic spines that heights are calibrated on")
-    parser.add_argument(
-        "--about",
-        type=Path,
-        required=True,
-        help="JSON: version, min_program_version, trained_on, license_text, figures",
-    )
-    parser.add_argument("--out", type=Path, default=Path("Resources/models"))
-    args = parser.parse_args()
+    args, about = parsed(parser)
     files: dict[str, Any] = {}
     config: dict[str, Any] = fitted(args.calibrate, {view: getattr(args, view) for view in VIEWS})
     for view in VIEWS:
@@ -72,7 +65,6 @@ def main() -> None:
         files[classifier_file(view)] = halves(read_arrays(folder / "classifier.safetensors"))
         config["frame"] = told["slices"].get("frame", "plane")
         config[view] = {"network": told["network"], "classifier": told["classifier"]["width"]}
-    about = json.loads(args.about.read_text(encoding="utf-8"))
     summary = "Draws what a vertebra may have looked like before it broke; the height that is missing grades it."
     card = write_model(args.out / MODEL, "healthivert", summary, files, about, config)
     print(f"{args.out / MODEL}: {sum(item.bytes for item in card.files) / 1e6:.2f} MB")
