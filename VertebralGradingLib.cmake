@@ -72,6 +72,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/models/__init__.py
   VertebralGradingLib/models/batches.py
   VertebralGradingLib/models/cards.py
+  VertebralGradingLib/models/loading.py
   VertebralGradingLib/models/package.py
   VertebralGradingLib/models/places.py
   VertebralGradingLib/models/registry.py
@@ -89,6 +90,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/morphometry/sheets.py
   VertebralGradingLib/panel/__init__.py
   VertebralGradingLib/panel/counterfactual.py
+  VertebralGradingLib/panel/drawn.py
   VertebralGradingLib/panel/explain.py
   VertebralGradingLib/panel/export.py
   VertebralGradingLib/panel/height_loss.py

@@ -6,11 +6,10 @@ since its 350 take minutes.
 
 from __future__ import annotations
 
-import argparse
-import time
 from collections.abc import Callable
 
 import torch
+from _common import fastest, network_arguments
 from torch.utils.flop_counter import FlopCounterMode
 
 from VertebralGradingLib.diffusion_autoencoder.network import DiffusionAutoencoder
@@ -23,12 +22,7 @@ _MATRIX = 2048
 
 def main() -> None:
     """Print milliseconds, ratios, and the share of the machine's matrix multiplication that is reached."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--configs", nargs="*", default=["default", "small"])
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    args = network_arguments(threads=1, repeats=5)
     a = torch.randn(_MATRIX, _MATRIX)
     peak = 2 * _MATRIX**3 / _seconds(lambda: a @ a, args.repeats) / 1e9
     print(f"{args.threads} thread(s), matrix multiplication {peak:.0f} GFLOP/s; fastest of {args.repeats}")
@@ -70,13 +64,8 @@ def _measured(name: str, peak: float, repeats: int) -> tuple[float, float, float
 
 
 def _seconds(work: Callable[[], object], repeats: int) -> float:
-    work()
-    best = float("inf")
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        best = min(best, time.perf_counter() - start)
-    return best
+    work()  # the first run pays for what is done once
+    return fastest(work, repeats)
 
 
 if __name__ == "__main__":

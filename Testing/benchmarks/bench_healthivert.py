@@ -7,12 +7,9 @@ configuration, in batches, a neighbour made healthy only where it is fractured; 
 
 from __future__ import annotations
 
-import argparse
-import time
-from collections.abc import Callable
-
 import numpy as np
 import torch
+from _common import fastest, network_arguments
 
 from VertebralGradingLib.healthivert.attention import SliceClassifier
 from VertebralGradingLib.healthivert.network import Generator
@@ -29,14 +26,9 @@ _VIEWS: tuple[View, ...] = ("sagittal", "coronal")
 
 def main() -> None:
     """Print seconds and ratios."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=2)
-    parser.add_argument("--configs", nargs="*", default=["default", "small"])
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    args = network_arguments(threads=2, repeats=2)
     torch.set_flush_denormal(True)
-    published = _seconds(lambda: _draw("paper256", 1.0, 1, "published"), 1)
+    published = fastest(lambda: _draw("paper256", 1.0, 1, "published"), 1)
     print(f"{args.threads} threads; published way: {published:.1f} s for a vertebra, both views, slices of 1 mm")
     for name in args.configs:
         for title, step, neighbours in (
@@ -45,7 +37,7 @@ def main() -> None:
             ("volumes, no neighbour fractured", 1.0, ""),
             ("volumes, both neighbours first", 1.0, "published"),
         ):
-            took = _seconds(lambda: _draw(name, step, BATCH, neighbours), args.repeats)  # noqa: B023 - called at once
+            took = fastest(lambda: _draw(name, step, BATCH, neighbours), args.repeats)  # noqa: B023 - called at once
             print(f"  {name}, {title}: {took:.2f} s, {published / took:.0f} times faster")
 
 
@@ -78,15 +70,6 @@ def _stack(view: View, size: int, step: float, neighbours: str) -> Stack:
     first = above if neighbours in ("above", "published") else None
     second = below if neighbours == "published" else None
     return Stack(view, offsets, hu, own.astype(np.float32), first, second, frame.places(view, offsets), frame.position)
-
-
-def _seconds(work: Callable[[], object], repeats: int) -> float:
-    best = float("inf")
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        best = min(best, time.perf_counter() - start)
-    return best
 
 
 if __name__ == "__main__":

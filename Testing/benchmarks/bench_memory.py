@@ -5,7 +5,6 @@ Allowed: 2.5 times the CT's bytes plus 300 MB. The grading runs in a process of 
 
 from __future__ import annotations
 
-import os
 import resource
 import subprocess
 import sys
@@ -13,10 +12,10 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from _common import DATA
 
 SHAPE = (512, 512, 400)
 COUNT = 17
-DATA = Path(os.environ.get("VERTEBRAL_GRADING_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 
 
 def main() -> None:

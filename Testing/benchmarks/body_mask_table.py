@@ -8,7 +8,6 @@ their CTs are rendered from them (:mod:`rendering.mask_ct`).
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from _common import DATA
 from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion, distance_transform_edt, zoom
 
@@ -34,7 +34,6 @@ from VertebralGradingLib.segmentation.labels import body_from_labels, centroids_
 from VertebralGradingLib.spine.points import read_points
 from VertebralGradingLib.spine.spine import Spine, build_spine
 
-DATA = Path(os.environ.get("VERTEBRAL_GRADING_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 SHIFTS = ((0.0, 3.0, 0.0), (0.0, -3.0, 0.0), (0.0, 0.0, 2.5), (0.0, 0.0, -2.5), (3.0, 0.0, 0.0))
 """Right, anterior, up (mm): as far off as sheet 7's probe was tried with."""
 _FINER = 3

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+from _common import can_draw
 
 
 def main() -> None:
@@ -19,12 +20,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=900)
     parser.add_argument("--mimics", type=float, default=2.0)
     args = parser.parse_args()
-    try:
-        import torch
-    except ModuleNotFoundError as error:
-        print(f"skipped: {error}")
+    if not can_draw():
         return
-    torch.set_num_threads(1)
     from VertebralGradingLib.evaluation.bodies import TRUE_MASK, draw_case, grade_case
 
     rows = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
+from _common import can_draw
 
 OFFSETS = (-3, -2, -1, 1, 2)
 """Vertebrae from the fractured one, negative cranially."""
@@ -16,12 +17,8 @@ def main() -> None:
     parser.add_argument("--spines", type=int, default=4)
     parser.add_argument("--seed", type=int, default=6000)
     args = parser.parse_args()
-    try:
-        import torch
-    except ModuleNotFoundError as error:
-        print(f"skipped: {error}")
+    if not can_draw():
         return
-    torch.set_num_threads(1)
     seen = [changes(args.seed + n) for n in range(args.spines)]
     for offset in OFFSETS:
         whole = np.concatenate([one[offset][0] for one in seen])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 from pathlib import Path
 
 import numpy as np
+from _common import DATA, can_draw
 
 CASES = {
     "totalseg-example": ("example_ct.nii.gz", "example_bodies.mrk.json"),
@@ -25,21 +25,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=5000)
     parser.add_argument("--heights", action="store_true", help="compare with genant-heights (evaluation only)")
     args = parser.parse_args()
-    shared = Path(__file__).resolve().parents[3] / "shared" / "data"
-    data = Path(os.environ.get("VERTEBRAL_GRADING_DATA", shared))
-    try:
-        import sklearn  # noqa: F401
-        import torch
-    except ModuleNotFoundError as error:
-        print(f"skipped: {error}")
+    if not can_draw("sklearn"):
         return
-    if not data.is_dir():
+    if not DATA.is_dir():
         print("skipped: no shared data")
         return
-    torch.set_num_threads(1)
     from VertebralGradingLib.phantom import realism
 
-    real, scans = _real(data, args.each)
+    real, scans = _real(DATA, args.each)
     made = _made(args.phantoms, args.seed)
     print(f"{len(real)} real patches of {len(set(scans))} scans, {len(made)} phantoms")
     mine = [realism.tissues(p) for p in made]
@@ -67,7 +60,7 @@ def main() -> None:
         text = " ".join(f"{v:.3g}" for v in theirs)
         print(f"    {name:20s} real {text:40s} phantoms {np.percentile(values, [5, 50, 95]).round(3)}")
     if args.heights:
-        _heights(data, args.seed)
+        _heights(DATA, args.seed)
 
 
 def _real(data: Path, each: int) -> tuple[list[np.ndarray], list[str]]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 import time
 
+from _common import can_draw
+
 
 def main() -> None:
     """Print the rates."""
@@ -15,17 +17,15 @@ def main() -> None:
     parser.add_argument("--pool", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5.0)
     args = parser.parse_args()
-    try:
-        import torch
-    except ModuleNotFoundError as error:
-        print(f"skipped: {error}")
+    if not can_draw():
         return
+    import torch
+
     from VertebralGradingLib.phantom.dataset import DatasetOptions, PhantomDataset
     from VertebralGradingLib.phantom.imaging import Scanner
     from VertebralGradingLib.phantom.pool import draw_pool
     from VertebralGradingLib.phantom.volumes import render_ct
 
-    torch.set_num_threads(1)
     pool = draw_pool(args.pool, 1, fractures=1.5)
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     for device in devices:

@@ -13,6 +13,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING
 
 import numpy as np
+from _common import can_draw
 
 if TYPE_CHECKING:
     from VertebralGradingLib.image.volume import Volume
@@ -30,11 +31,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7000)
     parser.add_argument("--processes", type=int, default=1)
     args = parser.parse_args()
-    try:
-        import torch
-    except ModuleNotFoundError as error:
-        print(f"skipped: {error}")
+    if not can_draw():
         return
+    import torch
+
     errors: dict[int, np.ndarray] = {}
     seeds = range(args.seed, args.seed + args.vertebrae)
     with ProcessPoolExecutor(args.processes, initializer=torch.set_num_threads, initargs=(1,)) as pool:

@@ -1,19 +1,22 @@
 """Puts the Qt side of the host in place: ``qt``, ``ctk``, Slicer's widgets and base classes, more of ``slicer.app``.
 
-``install(start())`` is all a test needs. It is done once for a process; a second call for the same application does
-nothing.
+``running()`` is all a test needs, or ``install(start())``. It is done once for a process; a second call for the same
+application does nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 import slicer
 
 from . import dialogs, qt_module, qt_overrides
+from .application import Application, start
 
 _installed: Any = None
 _settings_folder: tempfile.TemporaryDirectory[str] | None = None
@@ -52,6 +55,15 @@ def install(application: Any) -> None:
     _put_modules()
     _complete_util()
     _complete_app(application)
+
+
+@contextlib.contextmanager
+def running() -> Iterator[Application]:
+    """The running application, with Qt; stopped in the end."""
+    application = start()
+    install(application)
+    yield application
+    application.stop()
 
 
 def _settle_qt() -> None:

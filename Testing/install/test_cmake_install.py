@@ -6,7 +6,6 @@ processes that do not see the source tree, from a folder whose name has a space 
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -16,10 +15,10 @@ import sys
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from tools import cmake_lists
 
 ROOT = Path(__file__).resolve().parents[2]
 MOCK = Path(__file__).resolve().parent / "mock_slicer"
@@ -32,19 +31,6 @@ NO_COMPILER = [
     for language in ("C", "CXX")
     for what in (f":FILEPATH={Path(sys.executable).as_posix()}", "_FORCED:BOOL=ON", "_ID_RUN:BOOL=ON")
 ]
-
-
-def _load_tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("cmake_lists", ROOT / "Testing" / "tools" / "cmake_lists.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-cmake_lists = _load_tool()
 
 
 @dataclass(frozen=True)

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from host import dialogs, packaging, qt_actions, signals
-from host.application import Application, start
-from host.install import install, switches
+from host.application import Application
+from host.cases import add_points, add_volume
+from host.install import running, switches
+from host.panel_driver import PanelDriver, shown_panel
+
+from VertebralGradingLib.demo import demo_case
+from VertebralGradingLib.models import places
 
 
 @pytest.fixture(scope="module")
 def application() -> Iterator[Application]:
     """The running application, with Qt."""
-    running = start()
-    install(running)
-    yield running
-    running.stop()
+    with running() as started:
+        yield started
 
 
 @pytest.fixture
@@ -38,3 +42,22 @@ def host(application: Application) -> Iterator[SimpleNamespace]:
     qt_actions.settle()
     assert not dialogs.unused_answers(), "prepared answers that no dialog asked for"
     application.clear()
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where imported models are looked for; it holds none."""
+    folder = tmp_path / "models"
+    monkeypatch.setenv(places.ENVIRONMENT, str(folder))
+    return folder
+
+
+@pytest.fixture
+def panel(host: SimpleNamespace, tmp_path: Path, models: Path) -> Iterator[PanelDriver]:
+    """The panel with the demo's spine graded, and "Explain" open."""
+    with shown_panel(tmp_path) as driver:
+        ct, points = demo_case()
+        driver.choose(add_volume(ct, "demo"), add_points(points))
+        driver.grade()
+        driver.ui.explainCollapsibleButton.collapsed = False
+        yield driver

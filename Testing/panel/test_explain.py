@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,27 +22,10 @@ from tools.random_autoencoder import write_random_autoencoder
 
 from VertebralGradingLib.backend.temporary import PREFIX
 from VertebralGradingLib.demo import LEVELS, demo_case
-from VertebralGradingLib.models import places
 from VertebralGradingLib.spine.reformation import patch_grid
 from VertebralGradingLib.spine.spine import build_spine
 
 CT, POINTS = demo_case()
-
-
-@pytest.fixture
-def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "models"
-    monkeypatch.setenv(places.ENVIRONMENT, str(folder))
-    return folder
-
-
-@pytest.fixture
-def panel(host: SimpleNamespace, tmp_path: Path, models: Path) -> Iterator[PanelDriver]:
-    with shown_panel(tmp_path) as driver:
-        driver.choose(add_volume(CT, "demo"), add_points(POINTS))
-        driver.grade()
-        driver.ui.explainCollapsibleButton.collapsed = False
-        yield driver
 
 
 def choose_drawn(panel: PanelDriver, level: str = "L1") -> None:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from host import qt_actions
-from host.cases import add_points, add_volume
-from host.panel_driver import WAIT_S, PanelDriver, shown_panel
+from host.cases import add_volume
+from host.panel_driver import WAIT_S, PanelDriver
 
 pytest.importorskip("torch")
 
@@ -21,28 +19,11 @@ from tools.random_healthivert import write_random_healthivert
 
 from VertebralGradingLib.backend.temporary import PREFIX
 from VertebralGradingLib.demo import LEVELS, demo_case
-from VertebralGradingLib.models import places
 from VertebralGradingLib.scene.drawn import ENDPLATE, HEALTHY, MAP
 
-CT, POINTS = demo_case()
+CT, _ = demo_case()
 HEIGHT = 0.7
 """Share of a gap of 40 mm that the random networks expect."""
-
-
-@pytest.fixture
-def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "models"
-    monkeypatch.setenv(places.ENVIRONMENT, str(folder))
-    return folder
-
-
-@pytest.fixture
-def panel(host: SimpleNamespace, tmp_path: Path, models: Path) -> Iterator[PanelDriver]:
-    with shown_panel(tmp_path) as driver:
-        driver.choose(add_volume(CT, "demo"), add_points(POINTS))
-        driver.grade()
-        driver.ui.explainCollapsibleButton.collapsed = False
-        yield driver
 
 
 def choose_map(panel: PanelDriver, level: str = "L1") -> None:

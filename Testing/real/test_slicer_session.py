@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 pytest.importorskip("slicer", reason="Slicer's core is not installed; make test installs it")
-from host.application import Application, start
+from host.application import Application
 from host.cases import add_points, add_segmentation, add_volume
-from host.install import install
+from host.install import running
 from host.rendering import Picture, SliceView, ThreeDView, draw_chart, set_window
 from rendering.mask_ct import ct_from_mask
 
@@ -45,10 +45,8 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def application() -> Iterator[Application]:
-    running = start()
-    install(running)
-    yield running
-    running.stop()
+    with running() as started:
+        yield started
 
 
 @pytest.fixture

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
-from packing import halves, write_model
+from packing import halves, parsed, write_model
 
 from VertebralGradingLib.diffusion_autoencoder.inference import FILES, MODEL, PatchEncoder
 from VertebralGradingLib.evaluation.latent import collect, encoded
@@ -22,15 +21,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="VerSe-style folder; its train split is fitted to")
     parser.add_argument("--calibration", default="poly3", help="the one that grades")
     parser.add_argument("--strength", type=float, default=1.0, help="of drawing (inference.Autoencoder)")
-    parser.add_argument(
-        "--about",
-        type=Path,
-        required=True,
-        help="JSON: version, min_program_version, trained_on, license_text, figures",
-    )
-    parser.add_argument("--out", type=Path, default=Path("Resources/models"))
-    args = parser.parse_args()
-    about = json.loads(args.about.read_text(encoding="utf-8"))
+    args, about = parsed(parser)
     encoder = PatchEncoder.of_run(args.run)
     train = encoded(collect(args.data)["train"], encoder.encode)
     grader = fit_grader(train.data, calibration=args.calibration, first=encoder.labelled)

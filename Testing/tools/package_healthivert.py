@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from packing import halves, write_model
+from packing import halves, parsed, write_model
 
 from VertebralGradingLib.evaluation.height_loss import NETWORK, TRUE, Row, healthy_columns, judge
 from VertebralGradingLib.healthivert.calibration import Calibration
 from VertebralGradingLib.healthivert.inference import MODEL, VIEWS, Healthivert, classifier_file
 from VertebralGradingLib.healthivert.rhlv import View
 from VertebralGradingLib.models.weights import read_arrays
+from VertebralGradingLib.phantom.drawer import seed_of
 from VertebralGradingLib.phantom.plans import plan
 from VertebralGradingLib.phantom.subjects import make_subject
 
@@ -40,7 +41,7 @@ def fitted(spines: int, runs: dict[View, Path]) -> dict[str, Any]:
     print(f"calibrated on {len(found)} vertebrae: {[round(t, 4) for t in calibration.to_list()]}")
     system, rows = replace(system, calibration=calibration), list[Row]()
     for number, wanted in list(enumerate(plan("verse19-1460", 0, _SPREAD)))[::_EVERY]:
-        seed = int(np.random.SeedSequence([_SPREAD, number]).generate_state(1)[0])
+        seed = seed_of(_SPREAD, number)
         rows += list(judge(make_subject(wanted, seed), system))
     errors = [np.subtract(row.features[NETWORK][:3], row.features[TRUE][:3]) for row in rows if NETWORK in row.features]
     sd = float(np.sqrt(np.nanmean(np.square(errors))))
@@ -54,14 +55,7 @@ def main() -> None:
     for view in VIEWS:
         parser.add_argument(f"--{view}", type=Path, required=True, help="folder of train healthivert --out")
     parser.add_argument("--calibrate", type=int, default=40, help="synthetic spines that heights are calibrated on")
-    parser.add_argument(
-        "--about",
-        type=Path,
-        required=True,
-        help="JSON: version, min_program_version, trained_on, license_text, figures",
-    )
-    parser.add_argument("--out", type=Path, default=Path("Resources/models"))
-    args = parser.parse_args()
+    args, about = parsed(parser)
     files: dict[str, Any] = {}
     config: dict[str, Any] = fitted(args.calibrate, {view: getattr(args, view) for view in VIEWS})
     for view in VIEWS:
@@ -71,7 +65,6 @@ def main() -> None:
         files[classifier_file(view)] = halves(read_arrays(folder / "classifier.safetensors"))
         config["frame"] = told["slices"].get("frame", "plane")
         config[view] = {"network": told["network"], "classifier": told["classifier"]["width"]}
-    about = json.loads(args.about.read_text(encoding="utf-8"))
     summary = "Draws what a vertebra may have looked like before it broke; the height that is missing grades it."
     card = write_model(args.out / MODEL, "healthivert", summary, files, about, config)
     print(f"{args.out / MODEL}: {sum(item.bytes for item in card.files) / 1e6:.2f} MB")

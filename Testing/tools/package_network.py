@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
-from packing import halves, write_model
+from packing import halves, parsed, write_model
 
 from VertebralGradingLib.models.weights import read_arrays
 from VertebralGradingLib.segmentation.learned import FILE, MODEL, Calibration, channels_of
@@ -16,15 +15,7 @@ def main() -> None:
     """Write OUT/body-segmentation/card.json and network.safetensors."""
     parser = argparse.ArgumentParser()
     parser.add_argument("weights", type=Path, help="snapshot or average of a run")
-    parser.add_argument(
-        "--about",
-        type=Path,
-        required=True,
-        help="JSON: version, min_program_version, trained_on, license_text, figures, calibration",
-    )
-    parser.add_argument("--out", type=Path, default=Path("Resources/models"))
-    args = parser.parse_args()
-    about = json.loads(args.about.read_text(encoding="utf-8"))
+    args, about = parsed(parser, ", calibration")
     arrays = read_arrays(args.weights)
     config = {"network": {"channels": channels_of(arrays)}, "calibration": vars(Calibration(**about["calibration"]))}
     summary = "Finds the body of one vertebra in a straightened block of CT around its centroid."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,20 @@ from VertebralGradingLib.models.cards import Card, Figure
 from VertebralGradingLib.models.weights import describe_file
 
 Arrays = Mapping[str, NDArray[Any]]
+
+
+def parsed(parser: argparse.ArgumentParser, more: str = "") -> tuple[argparse.Namespace, dict[str, Any]]:
+    """The arguments of a script that packages a model, with ``out`` for its folder's parent, and what ``--about`` says.
+
+    Args:
+        parser: has the script's own arguments.
+        more: what else ``--about`` must say.
+    """
+    told = f"JSON: version, min_program_version, trained_on, license_text, figures{more}"
+    parser.add_argument("--about", type=Path, required=True, help=told)
+    parser.add_argument("--out", type=Path, default=Path("Resources/models"))
+    args = parser.parse_args()
+    return args, json.loads(args.about.read_text(encoding="utf-8"))
 
 
 def write_model(

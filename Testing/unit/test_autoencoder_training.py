@@ -21,6 +21,7 @@ from VertebralGradingLib.errors import InputError  # noqa: E402
 from VertebralGradingLib.models.weights import read_arrays  # noqa: E402
 from VertebralGradingLib.training import autoencoder  # noqa: E402
 from VertebralGradingLib.training.patches import Patches  # noqa: E402
+from VertebralGradingLib.training.runs import RunOptions  # noqa: E402
 
 TINY = autoencoder.configured("tiny")
 LABELLED = replace(
@@ -48,7 +49,7 @@ def test_noisy_times_may_weigh_more(run: Path) -> None:
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("labelled")
-    autoencoder.train_autoencoder(LABELLED, out / "run", patches=out / "patches")
+    autoencoder.train_autoencoder(LABELLED, RunOptions(out / "run", samples=out / "patches"))
     return out
 
 
@@ -56,10 +57,10 @@ def test_training_with_labels(labelled: Path, run: Path, tmp_path: Path) -> None
     rows = (labelled / "run" / "curve.csv").read_text().splitlines()
     assert {"score", "apart", "guide"} <= set(rows[0].split(","))
     patches = Patches(labelled / "patches")
-    assert patches.before is not None
-    broken = patches.graded_loss > 0.1
-    change = (patches.image.int() - patches.before.int()).abs().float().mean((1, 2))
-    assert broken.any() and change[broken].min() > 3.0 and change[patches.graded_loss == 0].max() == 0.0
+    image, before, loss = (patches.content[name] for name in ("image", "before", "graded_loss"))
+    broken = loss > 0.1
+    change = (image.int() - before.int()).abs().float().mean((1, 2))
+    assert broken.any() and change[broken].min() > 3.0 and change[loss == 0].max() == 0.0
     task = autoencoder.AutoencoderTask(patches, LABELLED)
     batch = task.batch(0)
     count = len(batch["noise"])
@@ -70,7 +71,7 @@ def test_training_with_labels(labelled: Path, run: Path, tmp_path: Path) -> None
     assert torch.allclose(batch["noisy"], wanted, atol=1e-5)
     assert (batch["source"] != batch["target"]).any()
     with pytest.raises(InputError, match="before the fracture"):
-        autoencoder.train_autoencoder(replace(TINY, labels=0.3), tmp_path / "out", patches=run / "patches")
+        autoencoder.train_autoencoder(replace(TINY, labels=0.3), RunOptions(tmp_path / "out", samples=run / "patches"))
 
 
 def test_latent_of_the_other_state_gets_this_state_s_score(labelled: Path) -> None:
@@ -122,13 +123,15 @@ def test_change_is_that_between_the_states(labelled: Path) -> None:
 
 def test_run_begins_with_the_weights_of_another(labelled: Path, run: Path, tmp_path: Path) -> None:
     still = replace(LABELLED, loop=replace(LABELLED.loop, steps=1, learning_rate=0.0, decay=0.0))
-    begun = autoencoder.train_autoencoder(still, tmp_path / "a", patches=labelled / "patches", start=labelled / "run")
+    begun = autoencoder.train_autoencoder(
+        still, RunOptions(tmp_path / "a", samples=labelled / "patches"), labelled / "run"
+    )
     first = read_arrays(labelled / "run" / "average.safetensors")
     for name, value in begun.state_dict().items():
         assert np.allclose(value.numpy(), first[name], atol=1e-6)
     for folder, match in ((run, "layout"), (tmp_path, "no finished run")):
         with pytest.raises(InputError, match=match):
-            autoencoder.train_autoencoder(still, tmp_path / "b", patches=labelled / "patches", start=folder)
+            autoencoder.train_autoencoder(still, RunOptions(tmp_path / "b", samples=labelled / "patches"), folder)
 
 
 def test_edits_show_one_state_and_look_for_the_other(labelled: Path) -> None:
@@ -169,14 +172,15 @@ def test_tiny_configuration_trains_end_to_end(run: Path) -> None:
     assert (run / "encoder.safetensors").stat().st_size < 0.5 * (run / "average.safetensors").stat().st_size
     patches = Patches(run / "patches")
     assert len(patches) == TINY.patches.patches
-    assert patches.image.dtype == torch.int16 and patches.image.shape[1:] == (128, 128)
-    assert float(patches.graded_loss.max()) > 0.1
+    image = patches.content["image"]
+    assert image.dtype == torch.int16 and image.shape[1:] == (128, 128)
+    assert float(patches.content["graded_loss"].max()) > 0.1
 
 
 def test_encoder_of_a_run(run: Path, tmp_path: Path) -> None:
 
     encoder = PatchEncoder.of_run(run)
-    z = encoder.encode(Patches(run / "patches").image[:3].numpy())
+    z = encoder.encode(Patches(run / "patches").content["image"][:3].numpy())
     assert z.shape == (3, TINY.network.latent) and np.isfinite(z).all()
     with pytest.raises(InputError, match="no trained encoder"):
         PatchEncoder.of_run(tmp_path)

@@ -122,16 +122,17 @@ def test_folder_becomes_patches_and_is_trained_on_without_labels(folder: Path, t
 
     from VertebralGradingLib.training import autoencoder
     from VertebralGradingLib.training.patches import Patches
+    from VertebralGradingLib.training.runs import RunOptions
 
     tiny = replace(autoencoder.configured("tiny"), labels=1.0, edits=0.5)  # without labels nothing comes of these
     tiny = replace(tiny, loop=replace(tiny.loop, steps=2), batch=4)
-    autoencoder.train_autoencoder(tiny, tmp_path / "run", data=folder, patches=tmp_path / "patches")
+    autoencoder.train_autoencoder(tiny, RunOptions(tmp_path / "run", data=folder, samples=tmp_path / "patches"))
     store = Patches(tmp_path / "patches")
-    assert len(store) >= 9 and store.graded_loss.isnan().all() and store.before is None
+    assert len(store) >= 9 and store.content["graded_loss"].isnan().all() and not store.has_before
     middle = store.get(list(range(len(store))))[:, 0, 60:68, 60:68].mean()
     assert middle > 50  # bone, where the vertebra of interest is
     with pytest.raises(InputError, match="another plan"):
-        autoencoder.train_autoencoder(tiny, tmp_path / "other", patches=tmp_path / "patches")
+        autoencoder.train_autoencoder(tiny, RunOptions(tmp_path / "other", samples=tmp_path / "patches"))
     with pytest.raises(InputError, match="preset"):
         autoencoder.configured("tiny", preset="none")
 

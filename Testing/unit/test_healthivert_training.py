@@ -20,6 +20,7 @@ from VertebralGradingLib.phantom.folders import write_grades  # noqa: E402
 from VertebralGradingLib.training import healthivert  # noqa: E402
 from VertebralGradingLib.training.classifier import ClassifierTask  # noqa: E402
 from VertebralGradingLib.training.openings import Openings  # noqa: E402
+from VertebralGradingLib.training.runs import RunOptions  # noqa: E402
 from VertebralGradingLib.training.slice_folders import slices_from_folder  # noqa: E402
 from VertebralGradingLib.training.slices import BROKEN, SOUND, Slices, fill  # noqa: E402
 
@@ -37,7 +38,7 @@ def task(run: Path, config: healthivert.HealthivertTraining = TINY) -> healthive
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("healthivert")
-    healthivert.train_healthivert(TINY, out)
+    healthivert.train_healthivert(TINY, RunOptions(out))
     return out
 
 

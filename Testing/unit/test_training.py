@@ -28,6 +28,7 @@ from VertebralGradingLib.segmentation.network import (  # noqa: E402
 from VertebralGradingLib.training import blocks, checkpoints, segmentation, shards  # noqa: E402
 from VertebralGradingLib.training.augment import augment  # noqa: E402
 from VertebralGradingLib.training.loop import LoopConfig, fit, learning_rate  # noqa: E402
+from VertebralGradingLib.training.runs import RunOptions  # noqa: E402
 
 TINY = segmentation.CONFIGS["tiny"]
 
@@ -382,11 +383,11 @@ def test_wrong_wishes_are_typed_errors(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="bogus"):
         segmentation.configured("tiny", "bogus")
     with pytest.raises(MethodError, match="not available"):
-        segmentation.train_segmentation(TINY, tmp_path, device="cuda:63")
+        segmentation.train_segmentation(TINY, RunOptions(tmp_path, device="cuda:63"))
 
 
 def test_shard_depends_on_its_plan_alone(tiny_run: Path, tmp_path: Path) -> None:
     blocks.fill(TINY.blocks, tmp_path, workers=2)
     again, first = blocks.Blocks(tmp_path), blocks.Blocks(tiny_run / "blocks")
-    assert torch.equal(again.image, first.image)
-    assert torch.equal(again.share, first.share)
+    assert torch.equal(again.content["image"], first.content["image"])
+    assert torch.equal(again.content["share"], first.content["share"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,10 +20,24 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from VertebralGradingLib.healthivert.rhlv import View
+    from VertebralGradingLib.training.runs import RunOptions
 
 train = typer.Typer(help="Train learned methods.", no_args_is_help=True)
 evaluate = typer.Typer(help="Print the tables by which methods are judged.", no_args_is_help=True)
-_NEEDS = "Install the package with its extra: train."
+
+_Run = Annotated[Path, typer.Option("--out", help="Folder of the run; an unfinished one is gone on with.")]
+_Device = Annotated[str, typer.Option("--device", help="cpu, cuda.")]
+_Renderers = Annotated[int, typer.Option("--workers", min=1, help="Processes that render phantoms.")]
+_Minutes = Annotated[float | None, typer.Option("--minutes", help="Stop training after so long.")]
+
+
+@contextlib.contextmanager
+def _needing(message: str) -> Iterator[None]:
+    """Turn a library that is not installed into a typed error, while it is imported."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MethodError(message, "Install the package with its extra: train.") from error
 
 
 def phantom(
@@ -41,10 +55,8 @@ def phantom(
     device: Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda.")] = "cpu",
 ) -> None:
     """Write synthetic spine CTs with known heights and grades as VerSe-style folders."""
-    try:
+    with _needing("Phantoms need torch."):
         from VertebralGradingLib.phantom.command import describe_counts, write_dataset
-    except ModuleNotFoundError as error:
-        raise MethodError("Phantoms need torch.", "Install the package with its extra: train.") from error
     with Progress(*BAR, console=ERR, transient=True) as bar:
         task = bar.add_task("drawing", total=None)
 
@@ -58,8 +70,12 @@ def phantom(
 
 
 @contextlib.contextmanager
-def _training(out: Path) -> Iterator[Callable[[str, int, int, dict[str, float]], None]]:
-    """A bar that follows a run, and where its results are."""
+def _training(
+    out: Path, device: str, workers: int, minutes: float | None, samples: Path | None, data: Path | None
+) -> Iterator[RunOptions]:
+    """What a run is started with, a bar that follows it, and where its results are."""
+    from VertebralGradingLib.training.runs import RunOptions
+
     with Progress(*BAR, console=ERR, transient=True) as bar:
         task = bar.add_task("preparing", total=None)
 
@@ -67,81 +83,70 @@ def _training(out: Path) -> Iterator[Callable[[str, int, int, dict[str, float]],
             loss = f" loss {row['loss']:.4f}" if row else ""
             bar.update(task, completed=done, total=total, description=what + loss)
 
-        yield progress
+        limit = None if minutes is None else 60.0 * minutes
+        yield RunOptions(out, device, workers, limit, samples, data, progress)
     OUT.print(f"Weights, curve and pictures are in {escape(str(out))}")
 
 
 @train.command("segmentation")
 def train_segmentation(
-    out: Annotated[Path, typer.Option("--out", help="Folder of the run; an unfinished one is gone on with.")],
+    out: _Run,
     config: Annotated[str, typer.Option("--config", help="default (accelerator), small (two cores), tiny.")] = "small",
     phantom: Annotated[str, typer.Option("--phantom", help="Preset of the phantoms it is trained on.")] = "uniform",
     data: Annotated[Path | None, typer.Option("--data", help="VerSe-style folder to train on instead.")] = None,
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda.")] = "cpu",
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that render phantoms.")] = 1,
-    minutes: Annotated[float | None, typer.Option("--minutes", help="Stop training after so long.")] = None,
+    device: _Device = "cpu",
+    workers: _Renderers = 1,
+    minutes: _Minutes = None,
     blocks: Annotated[Path | None, typer.Option("--blocks", help="Folder of rendered blocks, to share.")] = None,
 ) -> None:
     """Train the body network; weights are left in OUT/average.safetensors, pictures in OUT/samples."""
-    try:
+    with _needing("Training needs torch."):
         from VertebralGradingLib.training import segmentation
-    except ModuleNotFoundError as error:
-        raise MethodError("Training needs torch.", _NEEDS) from error
-    limit = None if minutes is None else 60.0 * minutes
-    with _training(out) as progress:
-        chosen = segmentation.configured(config, phantom)
-        segmentation.train_segmentation(chosen, out, device, workers, limit, blocks, data, progress)
+    with _training(out, device, workers, minutes, blocks, data) as options:
+        segmentation.train_segmentation(segmentation.configured(config, phantom), options)
 
 
 @train.command("dae")
 def train_dae(
-    out: Annotated[Path, typer.Option("--out", help="Folder of the run; an unfinished one is gone on with.")],
+    out: _Run,
     config: Annotated[
         str, typer.Option("--config", help="paper128, default (accelerator), small (two cores), tiny, or a JSON file.")
     ] = "small",
     phantom: Annotated[str, typer.Option("--phantom", help="Preset of the phantoms: uniform, hard.")] = "uniform",
     data: Annotated[Path | None, typer.Option("--data", help="VerSe-style folder of CTs to train on instead.")] = None,
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda.")] = "cpu",
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that render phantoms.")] = 1,
-    minutes: Annotated[float | None, typer.Option("--minutes", help="Stop training after so long.")] = None,
+    device: _Device = "cpu",
+    workers: _Renderers = 1,
+    minutes: _Minutes = None,
     start: Annotated[Path | None, typer.Option("--start", help="Folder of a run to begin with the weights of.")] = None,
     patches: Annotated[Path | None, typer.Option("--patches", help="Folder of rendered patches, to share.")] = None,
 ) -> None:
     """Train the diffusion autoencoder; weights are left in OUT/average.safetensors."""
-    try:
+    with _needing("Training needs torch."):
         from VertebralGradingLib.training import autoencoder
-    except ModuleNotFoundError as error:
-        raise MethodError("Training needs torch.", _NEEDS) from error
-    limit = None if minutes is None else 60.0 * minutes
-    with _training(out) as progress:
-        chosen = autoencoder.configured(config, preset=phantom)
-        autoencoder.train_autoencoder(chosen, out, device, workers, limit, patches, data, start, progress)
+    with _training(out, device, workers, minutes, patches, data) as options:
+        autoencoder.train_autoencoder(autoencoder.configured(config, preset=phantom), options, start)
 
 
 @train.command("healthivert")
 def train_healthivert(
-    out: Annotated[Path, typer.Option("--out", help="Folder of the run; an unfinished one is gone on with.")],
+    out: _Run,
     config: Annotated[
         str, typer.Option("--config", help="paper256, default (accelerator), small (two cores), tiny, or a JSON file.")
     ] = "small",
     view: Annotated[str, typer.Option("--view", help="sagittal, coronal.")] = "sagittal",
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda.")] = "cpu",
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that render phantoms.")] = 1,
-    minutes: Annotated[float | None, typer.Option("--minutes", help="Stop training after so long.")] = None,
+    device: _Device = "cpu",
+    workers: _Renderers = 1,
+    minutes: _Minutes = None,
     slices: Annotated[Path | None, typer.Option("--slices", help="Folder of rendered slices, to share.")] = None,
     data: Annotated[
         Path | None, typer.Option("--data", help="VerSe-style folder with grades to train on instead.")
     ] = None,
 ) -> None:
     """Train the generators of HealthiVert-GAN for one view; weights are left in OUT/generator.safetensors."""
-    try:
+    with _needing("Training needs torch."):
         from VertebralGradingLib.training import healthivert
-    except ModuleNotFoundError as error:
-        raise MethodError("Training needs torch.", _NEEDS) from error
-    limit = None if minutes is None else 60.0 * minutes
-    with _training(out) as progress:
-        chosen = healthivert.configured(config, view)
-        healthivert.train_healthivert(chosen, out, device, workers, limit, slices, data, progress)
+    with _training(out, device, workers, minutes, slices, data) as options:
+        healthivert.train_healthivert(healthivert.configured(config, view), options)
 
 
 @contextlib.contextmanager
@@ -150,6 +155,11 @@ def _following(what: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*BAR, console=ERR, transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        OUT.print(escape(line), soft_wrap=True)
 
 
 @evaluate.command("dae")
@@ -163,13 +173,11 @@ def evaluate_dae(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Fixes folds and bootstrap samples.")] = 0,
 ) -> None:
     """Fit the latent grader on the train split, grade the test split, and print the paper's table beside it."""
-    try:
+    with _needing("Evaluation needs torch and scikit-learn."):
         from VertebralGradingLib.diffusion_autoencoder.inference import PatchEncoder
         from VertebralGradingLib.diffusion_autoencoder.method import loaded
         from VertebralGradingLib.evaluation import latent, latent_pictures
         from VertebralGradingLib.training.finetune import fine_tune
-    except ModuleNotFoundError as error:
-        raise MethodError("Evaluation needs torch and scikit-learn.", _NEEDS) from error
     encoder = loaded()[0] if run is None else PatchEncoder.of_run(run)
     with _following("reading") as progress:
         splits = latent.collect(data, progress)
@@ -183,8 +191,7 @@ def evaluate_dae(
             *fine_tune(encoder.encoder, splits["train"].images, train.data.grade)(splits["test"].images)
         )
     lines, grader = latent.describe(train, test, seed, tuned=tuned, labelled=encoder.labelled)
-    for line in lines:
-        OUT.print(escape(line), soft_wrap=True)
+    _print(lines)
     if out is not None:
         latent_pictures.draw(train, test, grader, out, run)
 
@@ -201,10 +208,8 @@ def evaluate_healthivert(
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that draw and judge.")] = 1,
 ) -> None:
     """Compare lost heights with the truth, grade by them as published and honestly, and compare what was drawn."""
-    try:
+    with _needing("Evaluation needs torch, MONAI and scikit-learn."):
         from VertebralGradingLib.evaluation import height_loss, height_tables
-    except ModuleNotFoundError as error:
-        raise MethodError("Evaluation needs torch, MONAI and scikit-learn.", _NEEDS) from error
     runs: dict[View, Path] = {}
     runs |= {"sagittal": sagittal} if sagittal is not None else {}
     runs |= {"coronal": coronal} if coronal is not None else {}
@@ -217,8 +222,7 @@ def evaluate_healthivert(
             height_tables.write_rows(rows, out / "losses.csv")
         except OSError as error:
             raise OutputError("The losses cannot be written.", "Check free space and permissions.") from error
-    for line in height_tables.describe(rows, seed):
-        OUT.print(escape(line), soft_wrap=True)
+    _print(height_tables.describe(rows, seed))
 
 
 @evaluate.command("counterfactuals")
@@ -231,13 +235,11 @@ def evaluate_counterfactuals(
     ] = True,
 ) -> None:
     """Compare counterfactuals with true images of the same synthetic vertebra at the wanted grade."""
-    try:
+    with _needing("Evaluation needs torch and MONAI."):
         from VertebralGradingLib.diffusion_autoencoder.method import loaded
         from VertebralGradingLib.evaluation import counterfactuals
         from VertebralGradingLib.evaluation.likeness import pseudo_healthy_patch
         from VertebralGradingLib.healthivert.method import loaded as healthivert
-    except ModuleNotFoundError as error:
-        raise MethodError("Evaluation needs torch and MONAI.", _NEEDS) from error
     system = loaded()[0]
     others: dict[str, Callable[[counterfactuals.Case], NDArray[np.floating]]] = {}
     try:
@@ -251,8 +253,7 @@ def evaluate_counterfactuals(
         for done, cases in enumerate(counterfactuals.draw_cases(vertebrae, seed)):
             rows += counterfactuals.judge(system, cases, gallery, preset, project, others)
             progress(done + 1, vertebrae)
-    for line in counterfactuals.describe(rows):
-        OUT.print(escape(line), soft_wrap=True)
+    _print(counterfactuals.describe(rows))
 
 
 @evaluate.command("segmentation")
@@ -269,12 +270,10 @@ def evaluate_segmentation(
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that draw and grade phantoms.")] = 1,
 ) -> None:
     """Grade spines with bodies found on CT beside those of true masks: heights, grades, abstention, intervals."""
-    try:
+    with _needing("Evaluation needs torch."):
         import torch  # noqa: F401 - phantoms are drawn with it
 
         from VertebralGradingLib.evaluation import bodies, body_tables
-    except ModuleNotFoundError as error:
-        raise MethodError("Evaluation needs torch.", _NEEDS) from error
     with _following("grading") as progress:
         chosen = bodies.usable(search)
         rows = (
@@ -282,5 +281,4 @@ def evaluate_segmentation(
             if data is None
             else bodies.evaluate_folder(data, chosen, progress=progress)
         )
-    for line in body_tables.describe(rows):
-        OUT.print(escape(line), soft_wrap=True)
+    _print(body_tables.describe(rows))

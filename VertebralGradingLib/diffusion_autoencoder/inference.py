@@ -20,6 +20,7 @@ from VertebralGradingLib.diffusion_autoencoder.network import AutoencoderConfig,
 from VertebralGradingLib.diffusion_autoencoder.patches import finer, to_hu, to_network
 from VertebralGradingLib.diffusion_autoencoder.sampler import DECODERS, PRESETS, Preset, ddim_encode
 from VertebralGradingLib.errors import InputError, MethodError
+from VertebralGradingLib.models.loading import fitting
 from VertebralGradingLib.models.registry import Model, find_model
 from VertebralGradingLib.models.threads import leave_a_core
 from VertebralGradingLib.models.weights import read_arrays
@@ -167,7 +168,7 @@ class Autoencoder(PatchEncoder):
         """
         model = model or find_model(MODEL)
         card = model.verify()
-        try:
+        with fitting(model):
             config = AutoencoderConfig.from_dict(card.config["network"])
             encoder = SemanticEncoder(config)
             encoder.load_state_dict(_tensors(read_arrays(model.path(FILES["encoder"]))))
@@ -179,10 +180,6 @@ class Autoencoder(PatchEncoder):
             strength = float(card.config.get("strength", 1.0))
             if len(latent.mean) != config.latent or not 1.0 <= strength <= 10.0:
                 raise ValueError("the grader was fitted to latents of another encoder, or the strength is none")
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise MethodError(
-                f"The model {model.name} does not fit this program.", "Import another version."
-            ) from error
         leave_a_core()
         return cls(config, encoder, denoiser, latent, device, strength)
 

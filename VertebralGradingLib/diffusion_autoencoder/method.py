@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from VertebralGradingLib.diffusion_autoencoder import VOI_MM
 from VertebralGradingLib.errors import CentroidError, InputError, MethodError
 from VertebralGradingLib.findings import Evidence
 from VertebralGradingLib.image.volume import Volume
+from VertebralGradingLib.models.loading import Kept
 from VertebralGradingLib.morphometry.genant import grade_of_score
 from VertebralGradingLib.spine.reformation import sagittal_patch
 from VertebralGradingLib.spine.spine import Spine, Vertebra
@@ -18,11 +20,10 @@ from VertebralGradingLib.study import Study
 
 if TYPE_CHECKING:
     from VertebralGradingLib.diffusion_autoencoder.inference import Autoencoder, Counterfactual
+    from VertebralGradingLib.models.registry import Model
 
 MOST_GRADES = 64
 """Counterfactuals of one request."""
-_LOADED: dict[str, Autoencoder] = {}
-"""The one model that is kept, by its version and checksum."""
 
 
 class LatentGrading:
@@ -134,25 +135,24 @@ def as_arrays(made: list[Counterfactual]) -> dict[str, Any]:
     }
 
 
+def _load() -> Callable[[Model], Autoencoder]:
+    from VertebralGradingLib.diffusion_autoencoder.inference import Autoencoder
+
+    return lambda model: Autoencoder.load(model=model)
+
+
+_LOADED = Kept(
+    "diffusion-autoencoder", _load, "Latent grading needs PyTorch.", "Install PyTorch, or choose another method."
+)
+
+
 def loaded() -> tuple[Autoencoder, str]:
     """The installed system and its version; kept from call to call, so that previews are quick.
 
     Raises:
         MethodError: there is no model, or no PyTorch.
     """
-    from VertebralGradingLib.models.registry import find_model
-
-    model = find_model("diffusion-autoencoder")
-    key = f"{model.folder} {model.checksum}"
-    if key not in _LOADED:
-        try:
-            from VertebralGradingLib.diffusion_autoencoder.inference import Autoencoder
-        except (ImportError, OSError) as error:  # the latter where a library of it is broken
-            raise MethodError("Latent grading needs PyTorch.", "Install PyTorch, or choose another method.") from error
-        system = Autoencoder.load(model=model)
-        _LOADED.clear()
-        _LOADED[key] = system
-    return _LOADED[key], model.version
+    return _LOADED.get()
 
 
 def _wishes(options: dict[str, Any]) -> tuple[list[float], str, bool, bool]:

@@ -59,15 +59,18 @@ class Schedule:
 
     def noisy(self, clean: Tensor, noise: Tensor, time: Tensor) -> Tensor:
         """Images (B, ...) with the noise of times (B,)."""
-        share = torch.as_tensor(self.alpha_bar, dtype=torch.float32, device=clean.device)[time]
-        share = share.reshape(-1, *[1] * (clean.dim() - 1))
+        share = self._share(clean, time)
         return share.sqrt() * clean + (1.0 - share).sqrt() * noise
 
     def noise_between(self, noisy: Tensor, clean: Tensor, time: Tensor) -> Tensor:
         """The noise that, taken off, leaves ``clean``: all (B, ...), times (B,); :meth:`noisy` the other way."""
-        share = torch.as_tensor(self.alpha_bar, dtype=torch.float32, device=clean.device)[time]
-        share = share.reshape(-1, *[1] * (clean.dim() - 1))
+        share = self._share(clean, time)
         return (noisy - share.sqrt() * clean) / (1.0 - share).sqrt()
+
+    def _share(self, images: Tensor, time: Tensor) -> Tensor:
+        """Of the signal's variance at times (B,), of as many dimensions as images (B, ...)."""
+        share = torch.as_tensor(self.alpha_bar, dtype=torch.float32, device=images.device)[time]
+        return share.reshape(-1, *[1] * (images.dim() - 1))
 
     def evenly(self, steps: int) -> NDArray[np.intp]:
         """(steps,) times 0, T/n, 2T/n, ...
@@ -118,13 +121,7 @@ def ddim_encode(
     schedule = schedule or Schedule()
     times = schedule.evenly(steps)
     shares = [*schedule.alpha_bar[times].tolist(), 0.0]
-    x = clean.float()
-    for n, time in enumerate(times):
-        found, noise = clean_of(x, _at(predict, x, int(time)), shares[n], clip)
-        x = shares[n + 1] ** 0.5 * found + (1.0 - shares[n + 1]) ** 0.5 * noise
-        if progress is not None:
-            progress(n + 1, steps)
-    return x
+    return _ddim(predict, clean, times, shares, clip, progress)
 
 
 @torch.no_grad()
@@ -140,12 +137,24 @@ def ddim_decode(
     schedule = schedule or Schedule()
     times = schedule.evenly(steps)
     shares = [1.0, *schedule.alpha_bar[times].tolist()]
-    x = noise.float()
-    for n in range(steps - 1, -1, -1):
-        clean, left = clean_of(x, _at(predict, x, int(times[n])), shares[n + 1], clip)
-        x = shares[n] ** 0.5 * clean + (1.0 - shares[n]) ** 0.5 * left
+    return _ddim(predict, noise, times[::-1], shares[::-1], clip, progress)
+
+
+def _ddim(
+    predict: Predictor,
+    image: Tensor,
+    times: NDArray[np.intp],
+    shares: list[float],
+    clip: bool,
+    progress: Progress | None,
+) -> Tensor:
+    """An image taken through times (N,), from each of the shares of the signal (N + 1,) to the one after it."""
+    x = image.float()
+    for n, time in enumerate(times):
+        clean, noise = clean_of(x, _at(predict, x, int(time)), shares[n], clip)
+        x = shares[n + 1] ** 0.5 * clean + (1.0 - shares[n + 1]) ** 0.5 * noise
         if progress is not None:
-            progress(steps - n, steps)
+            progress(n + 1, len(times))
     return x
 
 

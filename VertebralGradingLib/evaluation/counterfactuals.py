@@ -27,6 +27,7 @@ from VertebralGradingLib.evaluation.flat import (
     ssim,
 )
 from VertebralGradingLib.evaluation.statistics import by_subject, written
+from VertebralGradingLib.phantom.drawer import seed_of
 
 if TYPE_CHECKING:
     from VertebralGradingLib.diffusion_autoencoder.inference import Autoencoder, Counterfactual
@@ -35,8 +36,7 @@ SHAPES = ("wedge", "biconcave", "crush")
 LOSS_OF_GRADE = {1: 0.225, 2: 0.32, 3: 0.48}
 """Graded loss of the vertebra that stands for a grade."""
 _MAX_SPINES = 400
-_GALLERY_SPINES = 24
-_GALLERY = 480
+_GALLERY_SPINES, _GALLERY = 24, 480
 _BATCH = 12
 _PREVIEW_TARGET = 0.5
 _MEAN_LEVELS = 1.5
@@ -144,7 +144,7 @@ def draw_cases(count: int, seed: int = 9000) -> Iterator[list[Case]]:
 
     given = 0
     for number in range(_MAX_SPINES):
-        pool = draw_pool(1, int(np.random.SeedSequence([seed, number]).generate_state(1)[0]), mimic_rate=0.0)
+        pool = draw_pool(1, seed_of(seed, number), mimic_rate=0.0)
         rng = np.random.default_rng([seed, number, 1])
         levels = list(rng.permutation([level for level in pool[0].levels if level[1:] != "1" or level[0] == "L"]))
         broken = [level for level in levels if pool[0].graded_loss(level) >= 0.25]

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from VertebralGradingLib.errors import InputError, MaskError, MethodError
 from VertebralGradingLib.evaluation.likeness import Likeness, likeness
-from VertebralGradingLib.evaluation.scanned import slices_of
+from VertebralGradingLib.evaluation.scanned import PhantomVertebra
 from VertebralGradingLib.healthivert.fusion import DrawnStack
 from VertebralGradingLib.healthivert.inference import Healthivert, compared, places_mm
 from VertebralGradingLib.healthivert.neighbours import Shape, interpolated
@@ -28,8 +28,8 @@ from VertebralGradingLib.healthivert.patient import patient_scale
 from VertebralGradingLib.healthivert.pseudo_healthy import PseudoHealthy, column_heights
 from VertebralGradingLib.healthivert.rhlv import View
 from VertebralGradingLib.morphometry.height_rows import HeightRow, grade_rows
-from VertebralGradingLib.morphometry.sheets import Sheets
-from VertebralGradingLib.phantom.field import Prepared, prepare
+from VertebralGradingLib.phantom.drawer import seed_of
+from VertebralGradingLib.phantom.field import prepare
 from VertebralGradingLib.phantom.parameters import healed
 from VertebralGradingLib.phantom.plans import PRESETS, SubjectPlan, plan
 from VertebralGradingLib.phantom.subjects import Subject, make_subject
@@ -137,7 +137,7 @@ def of_runs(folders: dict[View, Path]) -> Healthivert:
 
 def _subject_rows(number: int, system: Callable[[], Healthivert], preset: str, n: int, seed: int) -> list[Row]:
     wanted: SubjectPlan = plan(preset, n, seed)[number]
-    subject = make_subject(wanted, int(np.random.SeedSequence([seed, number]).generate_state(1)[0]))
+    subject = make_subject(wanted, seed_of(seed, number))
     return list(judge(subject, _system(system)))
 
 
@@ -175,7 +175,8 @@ def judge(subject: Subject, system: Healthivert) -> Iterator[Row]:
         ]
     )  # fmt: skip
     broken = [graded[level][0].grade >= 1 for level in levels]
-    drawn = [_drawn(subject, ready, levels, k, sheets[levels[k]], broken, system) for k in range(len(levels))]
+    chain = [PhantomVertebra(subject, ready, levels, k, sheets[level]) for k, level in enumerate(levels)]
+    drawn = [_drawn(one, broken, system) for one in chain]
     alone = [
         compared(one, sheets[one], d, system.calibration) if d else None for one, d in zip(levels, drawn, strict=True)
     ]
@@ -202,25 +203,17 @@ def judge(subject: Subject, system: Healthivert) -> Iterator[Row]:
             float(graded[level][0].score),
             {name: features(one) for name, one in found.items()},
             {name: _column_error(one, found[TRUE]) for name, one in found.items()},
-            _likeness(subject, ready, levels, k, sheets[level], drawn[k], found),
+            _likeness(chain[k], drawn[k], found),
         )
 
 
-def _drawn(
-    subject: Subject,
-    ready: Prepared,
-    levels: Sequence[str],
-    k: int,
-    sheets: Sheets,
-    broken: Sequence[bool],
-    system: Healthivert,
-) -> list[DrawnStack]:
+def _drawn(vertebra: PhantomVertebra, broken: Sequence[bool], system: Healthivert) -> list[DrawnStack]:
     """One vertebra's slices of every view, drawn; none where no slice can be used."""
     out = []
     for view, networks in system.views.items():
         size = networks.generator.config.size
         try:
-            out.append(networks.draw(slices_of(subject, ready, levels, k, sheets, broken, view, size)))
+            out.append(networks.draw(vertebra.slices(broken, view, size)))
         except MaskError:
             return []  # its features stay unknown, and are counted as such
     return out
@@ -234,7 +227,7 @@ def healthy_columns(subject: Subject, system: Healthivert) -> Iterator[tuple[Flo
         if level in subject.spine.fractured():
             continue
         sheets = body_sheets(subject.spine, level)
-        drawn = _drawn(subject, ready, levels, k, sheets, broken, system)
+        drawn = _drawn(PhantomVertebra(subject, ready, levels, k, sheets), broken, system)
         if not drawn:
             continue
         found = compared(level, sheets, drawn)
@@ -262,22 +255,15 @@ def _column_error(found: PseudoHealthy, true: PseudoHealthy) -> float:
 
 
 def _likeness(
-    subject: Subject,
-    ready: Prepared,
-    levels: Sequence[str],
-    k: int,
-    sheets: Sheets,
-    drawn: Sequence[DrawnStack],
-    found: dict[str, PseudoHealthy],
+    vertebra: PhantomVertebra, drawn: Sequence[DrawnStack], found: dict[str, PseudoHealthy]
 ) -> dict[str, Likeness]:
     """Of the middle sagittal slice to the unbroken vertebra; of the neighbours' shape its mask alone."""
     sagittal = next((stack for stack in drawn if stack.view == "sagittal"), None)
     if sagittal is None or not (sagittal.offsets_mm == 0.0).any():
         return {}
-    state = ready
-    if levels[k] in subject.spine.fractured():
-        state = prepare(healed(subject.spine, (levels[k],)))
-    middle = np.zeros(1)
-    true = slices_of(subject, ready, levels, k, sheets, [False] * len(levels), "sagittal",
-                     sagittal.fine.shape[1], middle, state)  # fmt: skip
+    state, spine = vertebra.ready, vertebra.subject.spine
+    if vertebra.level in spine.fractured():
+        state = prepare(healed(spine, (vertebra.level,)))
+    whole, size = [False] * len(vertebra.levels), sagittal.fine.shape[1]
+    true = vertebra.slices(whole, "sagittal", size, np.zeros(1), state)
     return likeness(sagittal, true, found.get(NEIGHBOURS))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,47 +21,61 @@ _WINDOW = 9
 _BATCH = 8
 
 
-def slices_of(
-    subject: Subject,
-    ready: Prepared,
-    levels: Sequence[str],
-    k: int,
-    sheets: Sheets,
-    broken: Sequence[bool],
-    view: View,
-    size: int,
-    offsets: NDArray[np.float64] | None = None,
-    spine_ready: Prepared | None = None,
-) -> Stack:
-    """Slices of a synthetic vertebra, where its own frame puts them.
+@dataclass(frozen=True, eq=False)
+class PhantomVertebra:
+    """One vertebra of a synthetic subject, where its own frame puts its slices.
 
-    Args:
+    Attributes:
         subject: whose.
         ready: its spine in place.
         levels: of the chain.
-        k: which of them.
+        number: which of them.
         sheets: its edges, in own coordinates.
-        broken: which of the chain are made pseudo-healthy first.
-        view: of the slices.
-        size: rows and columns.
-        offsets: where they lie; the usual places by default.
-        spine_ready: another state of the same spine to be scanned instead.
     """
-    frame = frame_in_place(ready, levels[k], sheets)
-    offsets = frame.offsets(view) if offsets is None else offsets
-    grid = frame.grid(view, offsets, size)
-    hu, bodies, depth = _scanned(ready if spine_ready is None else spine_ready, subject, grid, levels[k])
-    names = {level: int(ready.labels[ready.spine.levels.index(level)]) for level in levels}
 
-    def healed_first(m: int) -> NDArray[np.bool_] | None:
-        return bodies == names[levels[m]] if 0 <= m < len(levels) and broken[m] else None
+    subject: Subject
+    ready: Prepared
+    levels: Sequence[str]
+    number: int
+    sheets: Sheets
 
-    other = (bodies > 0) & (bodies != names[levels[k]])
-    own = np.where(other, 0.0, np.clip(0.5 + depth, 0.0, 1.0)).astype(np.float32)  # one sample is 1 mm
-    own[_far_from(bodies == names[levels[k]])] = 0.0
-    return Stack(
-        view, offsets, hu, own, healed_first(k - 1), healed_first(k + 1), frame.places(view, offsets), frame.position
-    )
+    @property
+    def level(self) -> str:
+        """Its name."""
+        return self.levels[self.number]
+
+    def slices(
+        self,
+        broken: Sequence[bool],
+        view: View,
+        size: int,
+        offsets: NDArray[np.float64] | None = None,
+        state: Prepared | None = None,
+    ) -> Stack:
+        """Its slices, scanned.
+
+        Args:
+            broken: which of the chain are made pseudo-healthy first.
+            view: of the slices.
+            size: rows and columns.
+            offsets: where they lie; the usual places by default.
+            state: another state of the same spine to be scanned instead.
+        """
+        ready, levels, k = self.ready, self.levels, self.number
+        frame = frame_in_place(ready, self.level, self.sheets)
+        offsets = frame.offsets(view) if offsets is None else offsets
+        grid = frame.grid(view, offsets, size)
+        hu, bodies, depth = _scanned(ready if state is None else state, self.subject, grid, self.level)
+        names = {level: int(ready.labels[ready.spine.levels.index(level)]) for level in levels}
+
+        def healed_first(m: int) -> NDArray[np.bool_] | None:
+            return bodies == names[levels[m]] if 0 <= m < len(levels) and broken[m] else None
+
+        other = (bodies > 0) & (bodies != names[self.level])
+        own = np.where(other, 0.0, np.clip(0.5 + depth, 0.0, 1.0)).astype(np.float32)  # one sample is 1 mm
+        own[_far_from(bodies == names[self.level])] = 0.0
+        places, position = frame.places(view, offsets), frame.position
+        return Stack(view, offsets, hu, own, healed_first(k - 1), healed_first(k + 1), places, position)
 
 
 def frame_in_place(ready: Prepared, level: str, sheets: Sheets) -> BodyFrame:

@@ -23,6 +23,7 @@ from VertebralGradingLib.healthivert.stacks import BodyFrame, stack_of
 from VertebralGradingLib.healthivert.synthesis import ViewNetworks
 from VertebralGradingLib.healthivert.volumes import PseudoHealthyVolumes, closed_volumes
 from VertebralGradingLib.image.volume import Volume
+from VertebralGradingLib.models.loading import fitting
 from VertebralGradingLib.models.registry import Model, find_model
 from VertebralGradingLib.models.threads import leave_a_core
 from VertebralGradingLib.models.weights import read_arrays
@@ -61,7 +62,7 @@ class Healthivert:
         model = model or find_model(MODEL)
         card = model.verify()
         views: dict[View, ViewNetworks] = {}
-        try:
+        with fitting(model):
             for view in VIEWS:
                 about = card.config[view]
                 files = (read_arrays(model.path(f"{view}.safetensors")), read_arrays(model.path(classifier_file(view))))
@@ -70,10 +71,6 @@ class Healthivert:
             sd_loss, straight = float(card.config["sd_loss"]), card.config.get("frame", "plane") == "straight"
             if not 0.0 < sd_loss < 1.0:
                 raise ValueError("the spread of losses is none")
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise MethodError(
-                f"The model {model.name} does not fit this program.", "Import another version."
-            ) from error
         leave_a_core()
         return cls(views, calibration, sd_loss, straight)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from VertebralGradingLib.healthivert.patient import patient_scale
 from VertebralGradingLib.healthivert.pseudo_healthy import PseudoHealthy
 from VertebralGradingLib.healthivert.rhlv import RelativeHeightLoss
 from VertebralGradingLib.image.volume import Volume
+from VertebralGradingLib.models.loading import Kept
 from VertebralGradingLib.morphometry.genant import grade_of_score, score_of_loss
 from VertebralGradingLib.morphometry.height_rows import UNTRUSTED
 from VertebralGradingLib.morphometry.sheets import AHEAD_MM, LEFT_MM
@@ -20,6 +22,7 @@ from VertebralGradingLib.study import MeasuredVertebra, Study
 
 if TYPE_CHECKING:
     from VertebralGradingLib.healthivert.inference import Healthivert
+    from VertebralGradingLib.models.registry import Model
 
 MAP = "height_loss_map"
 """Kind of explanation."""
@@ -28,8 +31,6 @@ _EDGE_SHARE = 6.0 / 5.0
 _SD_LOSS = 0.05
 """Of a loss against neighbours: the 8 sound vertebrae of the development mask verse004 differ from theirs by 0.04 in
 the whole and 0.05 in a third (root mean square)."""
-_LOADED: dict[str, Healthivert] = {}
-"""The one model that is kept, by its place and checksum."""
 
 
 class NeighbourGrading:
@@ -159,25 +160,22 @@ def edge_of_third(loss: float) -> float:
     return _EDGE_SHARE * loss
 
 
+def _load() -> Callable[[Model], Healthivert]:
+    from VertebralGradingLib.healthivert.inference import Healthivert
+
+    return Healthivert.load
+
+
+_LOADED = Kept("healthivert", _load, "HealthiVert-GAN needs PyTorch.", "Install PyTorch, or choose neighbours.")
+
+
 def loaded() -> tuple[Healthivert, str]:
     """The installed networks and their version; kept from call to call.
 
     Raises:
         MethodError: there is no model, or no PyTorch.
     """
-    from VertebralGradingLib.models.registry import find_model
-
-    model = find_model("healthivert")
-    key = f"{model.folder} {model.checksum}"
-    if key not in _LOADED:
-        try:
-            from VertebralGradingLib.healthivert.inference import Healthivert
-        except (ImportError, OSError) as error:  # the latter where a library of it is broken
-            raise MethodError("HealthiVert-GAN needs PyTorch.", "Install PyTorch, or choose neighbours.") from error
-        system = Healthivert.load(model)
-        _LOADED.clear()
-        _LOADED[key] = system
-    return _LOADED[key], model.version
+    return _LOADED.get()
 
 
 def _evidence(method: str, seen: PseudoHealthy, about: dict[str, Any], sd: float) -> Evidence:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import slicer
 from slicer.i18n import tr as _
 
 from VertebralGradingLib.errors import VertebralGradingError
+from VertebralGradingLib.panel.drawn import DrawnPart
 from VertebralGradingLib.panel.session import Session
 from VertebralGradingLib.panel.worker import runLater
 from VertebralGradingLib.report.drawn import Drawn, is_whole, told
-from VertebralGradingLib.scene.explaining import Explaining, Wish
+from VertebralGradingLib.scene.explaining import Wish
+from VertebralGradingLib.scene.results import StudyResults
 
 PREVIEW, REFINED = "live", "fine"
 REST_MS = 400
@@ -22,40 +23,20 @@ _STEPS = 10
 _PARTS = {"original": "{level} as the network sees it", "decoded": "{level} redrawn"}
 
 
-class CounterfactualPart:
-    """The slider and its pictures.
-
-    Args:
-        ui: the panel's widgets.
-        session: the study.
-        logic: the module's logic, which has the worker.
-        showPicture: puts a PNG on a label.
-    """
+class CounterfactualPart(DrawnPart):
+    """The slider and its pictures; arguments as of :class:`drawn.DrawnPart`."""
 
     def __init__(self, ui: Any, session: Session, logic: Any, showPicture: Callable[[Any, bytes], None]) -> None:
-        self._ui = ui
-        self._session = session
-        self._showPicture = showPicture
-        self._explaining = Explaining(
-            lambda: logic.keeper().worker(), runLater, self._answered, self._failed, slicer.app.temporaryPath
-        )
-        self._levels: tuple[str, ...] | None = None
-        self._level = ""
-        self._isShown = self._isSetting = self._isOver = False
+        super().__init__(ui, session, logic, showPicture)
+        self._isSetting = False
         self._rest = 0
         ui.gradeSlider.connect("valueChanged(int)", self.onSlider)
         self.hide()
 
-    def close(self) -> None:
-        """Touch no widget any more."""
-        self._isOver = True
-        self.forget()
-
     def forget(self) -> None:
         """Let go of the study."""
-        self._levels, self._level = None, ""
         self._rest += 1
-        self._explaining.close()
+        super().forget()
 
     def hide(self) -> None:
         """Show something else."""
@@ -66,11 +47,10 @@ class CounterfactualPart:
         """Show the chosen vertebra; what the scene keeps of it at once, else a picture is asked for."""
         self._isShown = True
         self._setVisible(True)
-        if self._levels is not None and self._levels != tuple(self._session.levels()):
-            self.forget()  # vertebrae have got other names: what is under way is of another one
-        finding, results = self._session.finding, self._session.results
-        if finding is None or results is None or finding.level == self._level:
+        another = self._another()
+        if another is None:
             return
+        finding, results = another
         self._level = finding.level
         self._rest += 1
         self._ui.patchLabel.clear()
@@ -89,33 +69,19 @@ class CounterfactualPart:
             self._ask(PREVIEW)
 
     def _ask(self, preset: str) -> None:
-        results = self._session.results
-        if results is None or self._isOver or not self._level:
-            return
-        try:
-            levels = tuple(self._session.levels())
-            if levels != self._levels:
-                self._explaining.open(results)
-                self._levels = levels
-            grade = self._ui.gradeSlider.value / _STEPS
-            self._explaining.ask(Wish(self._level, "counterfactual", "dae", {"grades": [grade], "preset": preset}))
-        except VertebralGradingError as error:
-            self._say(str(error))
-            return
-        if preset == PREVIEW:
+        grade = self._ui.gradeSlider.value / _STEPS
+        if self._send("counterfactual", "dae", {"grades": [grade], "preset": preset}) and preset == PREVIEW:
             self._say(_("drawing..."))
 
-    def _answered(self, wish: Wish, answer: Mapping[str, Any]) -> None:
-        wanted, same = wish.options["grades"][0], self._levels == tuple(self._session.levels())
-        if self._isOver or wish.level != self._level or self._session.results is None or not same:
-            return
+    def _onAnswer(self, wish: Wish, answer: Mapping[str, Any], results: StudyResults) -> None:
+        wanted = wish.options["grades"][0]
         if wish.options["preset"] == REFINED and wanted != self._ui.gradeSlider.value / _STEPS:
             return  # the slider was moved meanwhile, and a preview is coming
         arrays, about = told(answer)
         if self._isShown:
             self._draw(arrays, about)
         if wish.options["preset"] == REFINED:
-            self._keep(wish.level, arrays, about)
+            self._keep(results, wish.level, arrays, about)
         elif not self._explaining.busy:
             self._rest += 1
             rest = self._rest
@@ -125,10 +91,8 @@ class CounterfactualPart:
         if rest == self._rest and self._isShown and not self._isOver and not self._explaining.busy:
             self._ask(REFINED)
 
-    def _keep(self, level: str, arrays: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+    def _keep(self, results: StudyResults, level: str, arrays: Mapping[str, Any], about: Mapping[str, Any]) -> None:
         """Keep the refined pictures in the scene."""
-        results = self._session.results
-        assert results is not None  # who calls has looked
         names = {part: name.format(level=level) for part, name in _PARTS.items()}
         names["changed"] = f"{level} at grade {about['wanted']:.1f}"
         try:
@@ -137,18 +101,10 @@ class CounterfactualPart:
         except VertebralGradingError as error:
             self._say(str(error))
 
-    def _failed(self, wish: Wish, error: VertebralGradingError) -> None:
-        if not self._isOver and wish.level == self._level:
-            self._say(str(error))
-
     def _draw(self, pictures: Mapping[str, Any], about: Mapping[str, Any]) -> None:
         drawn = Drawn.of_pictures(self._level, pictures, about)
         self._showPicture(self._ui.patchLabel, drawn.png)
         self._say(drawn.text)
-
-    def _say(self, text: str) -> None:
-        if self._isShown:
-            self._ui.drawnLabel.text = text
 
     def _setSlider(self, grade: float) -> None:
         self._isSetting = True

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from VertebralGradingLib.errors import InputError, OutputError
+from VertebralGradingLib.phantom.drawer import seed_of
 from VertebralGradingLib.phantom.folders import count_grades, write_grades, write_subject
 from VertebralGradingLib.phantom.plans import GRADING_LOSS_1283, PRESETS, plan, verse19_counts
 from VertebralGradingLib.phantom.subjects import make_subject
@@ -57,7 +58,7 @@ def write_dataset(
     for number, wanted in enumerate(subjects):
         if progress is not None:
             progress(number, len(subjects), wanted.name)
-        subject = make_subject(wanted, int(np.random.SeedSequence([seed, number]).generate_state(1)[0]))
+        subject = make_subject(wanted, seed_of(seed, number))
         rendered = None
         if images:
             scanner = replace(subject.scanner, pixel_mm=max(subject.scanner.pixel_mm, 0.7))

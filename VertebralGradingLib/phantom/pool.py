@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 from VertebralGradingLib.errors import InputError, MaskError
 from VertebralGradingLib.phantom.columns import COLUMNS
 from VertebralGradingLib.phantom.draw import SpineOptions, draw_spine
+from VertebralGradingLib.phantom.drawer import seed_of
 from VertebralGradingLib.phantom.fracture import MAX_LOSS, fracture
 from VertebralGradingLib.phantom.mimics import add_mimics
 from VertebralGradingLib.phantom.parameters import TRUNK, SpineParameters
@@ -70,7 +71,7 @@ def draw_pool(
     pool: list[PoolSpine] = []
     attempt = 0
     while len(pool) < count:
-        own = int(np.random.SeedSequence([seed, attempt]).generate_state(1)[0])
+        own = seed_of(seed, attempt)
         attempt += 1
         rng = np.random.default_rng([own, 61])
         spine, mimics = add_mimics(draw_spine(own, options), own, mimic_rate, bridged=bridged)

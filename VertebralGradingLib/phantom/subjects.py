@@ -11,6 +11,7 @@ from VertebralGradingLib.morphometry.genant import grade_of_loss
 from VertebralGradingLib.phantom.alignment import align
 from VertebralGradingLib.phantom.columns import index
 from VertebralGradingLib.phantom.draw import SpineOptions, draw_spine
+from VertebralGradingLib.phantom.drawer import seed_of
 from VertebralGradingLib.phantom.fracture import MAX_LOSS, fracture
 from VertebralGradingLib.phantom.imaging import Scanner, draw_scanner
 from VertebralGradingLib.phantom.mimics import add_mimics
@@ -53,7 +54,7 @@ def make_subject(plan: SubjectPlan, seed: int) -> Subject:
         ValueError: no spine could be drawn.
     """
     for attempt in range(_TRIES):
-        own = int(np.random.SeedSequence([seed, attempt]).generate_state(1)[0])
+        own = seed_of(seed, attempt)
         variants = SpineOptions(variants=1.0 if "L6" in plan.grades else 0.0)
         spine = draw_spine(own, variants)
         if "T13" in spine.levels:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from VertebralGradingLib.errors import MethodError
 from VertebralGradingLib.image.sampling import sample
 from VertebralGradingLib.image.volume import Volume
+from VertebralGradingLib.models.loading import fitting, importing
 from VertebralGradingLib.models.registry import Model, find_model
 from VertebralGradingLib.models.threads import leave_a_core
 from VertebralGradingLib.models.weights import read_arrays
@@ -94,22 +95,16 @@ class NetworkFinder:
         """
         model = model or find_model(MODEL)
         card = model.verify()
-        try:
+        with importing("The network needs PyTorch.", "Install PyTorch, or go on without the network."):
             import torch
 
             from VertebralGradingLib.segmentation.network import BodyNetwork, NetworkConfig
-        except (ImportError, OSError) as error:  # the latter where a library of it is broken
-            raise MethodError("The network needs PyTorch.", "Install PyTorch, or go on without the network.") from error
-        try:
+        with fitting(model):
             network = BodyNetwork(NetworkConfig.from_dict(card.config["network"]))
             arrays = read_arrays(model.path(FILE))
             network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
             numbers = dict(card.config.get("calibration", {}))
             calibration = Calibration(**{name: float(value) for name, value in numbers.items()})
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise MethodError(
-                f"The model {model.name} does not fit this program.", "Import another version."
-            ) from error
         leave_a_core()
         network.eval().requires_grad_(False).to(device)
         network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]

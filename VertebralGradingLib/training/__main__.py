@@ -10,6 +10,7 @@ import sys
 
 from VertebralGradingLib.errors import VertebralGradingError
 from VertebralGradingLib.training import autoencoder, healthivert, segmentation
+from VertebralGradingLib.training.runs import RunOptions
 
 
 def main() -> None:
@@ -33,23 +34,15 @@ def main() -> None:
         print(f"{what} {done}/{total} {numbers}", flush=True)
 
     limit = None if args.minutes is None else 60.0 * args.minutes
+    options = RunOptions(args.out, args.device, args.workers, limit, args.blocks, args.data, progress)
     try:
         if args.system == "dae":
             layout = autoencoder.configured(args.config, preset=args.phantom)
-            autoencoder.train_autoencoder(
-                layout, args.out, args.device, args.workers, limit, args.blocks, args.data, args.start, progress
-            )
-            return
-        if args.system == "healthivert":
-            chosen = healthivert.configured(args.config, args.view)
-            healthivert.train_healthivert(
-                chosen, args.out, args.device, args.workers, limit, args.blocks, args.data, progress
-            )
-            return
-        config = segmentation.configured(args.config, args.phantom)
-        segmentation.train_segmentation(
-            config, args.out, args.device, args.workers, limit, args.blocks, args.data, progress
-        )
+            autoencoder.train_autoencoder(layout, options, args.start)
+        elif args.system == "healthivert":
+            healthivert.train_healthivert(healthivert.configured(args.config, args.view), options)
+        else:
+            segmentation.train_segmentation(segmentation.configured(args.config, args.phantom), options)
     except VertebralGradingError as error:
         sys.exit(f"{error.message} {error.hint}")
 

@@ -17,13 +17,12 @@ from VertebralGradingLib.diffusion_autoencoder.network import AutoencoderConfig,
 from VertebralGradingLib.diffusion_autoencoder.patches import to_network
 from VertebralGradingLib.diffusion_autoencoder.sampler import Schedule, dpm_decode
 from VertebralGradingLib.errors import InputError
-from VertebralGradingLib.image.png import tile
 from VertebralGradingLib.morphometry.genant import score_of_loss
-from VertebralGradingLib.training.checkpoints import write_tensors
+from VertebralGradingLib.training.checkpoints import write_halves
 from VertebralGradingLib.training.folders import patches_from_folder
-from VertebralGradingLib.training.loop import LoopConfig
+from VertebralGradingLib.training.loop import LoopConfig, tiled
 from VertebralGradingLib.training.patches import Patches, PatchPlan, fill
-from VertebralGradingLib.training.runs import Filled, Told, begin_with, read_config, run
+from VertebralGradingLib.training.runs import RunOptions, Source, begin_with, read_config, run, unknown
 
 CONFIGS = ("paper128", "default", "small", "tiny")
 MIMICS = {"uniform": 1.0, "hard": 3.0}
@@ -93,7 +92,7 @@ def configured(name: str, spines: int | None = None, preset: str = "uniform") ->
         InputError: there is none, or it does not fit this program, or there is no such preset.
     """
     if preset not in MIMICS:
-        raise InputError(f"There is no preset {preset!r}.", f"Choose one of: {', '.join(MIMICS)}.")
+        raise unknown("preset", preset, MIMICS)
     config = read_config(name, CONFIGS, _FOLDER, _made)
     plan = replace(config.patches, mimics=MIMICS[preset] * config.patches.mimics)
     return replace(config, patches=plan if spines is None else replace(plan, spines=spines))
@@ -160,7 +159,7 @@ class AutoencoderTask:
         place = torch.arange(count, device=device)
         out["source"] = out["target"] = shown = place
         if config.labels:
-            score = score_of_loss(self.patches.graded_loss[torch.as_tensor(chosen)].cpu().numpy().clip(0.0))
+            score = score_of_loss(self.patches.of("graded_loss", chosen.tolist()).cpu().numpy().clip(0.0))
             out["score"] = torch.from_numpy(np.concatenate([score, np.zeros(count)])).float().to(device)
             source, target = (torch.from_numpy(rng.integers(2, size=count)).to(device) for _ in range(2))
             edited = torch.from_numpy(rng.random(count) < config.edits).to(device) & (time >= _EDIT_TIME)
@@ -225,8 +224,7 @@ class AutoencoderTask:
             seed = torch.Generator().manual_seed(min(n, 1))
             start = torch.randn(clean[:1].shape, generator=seed).to(clean.device).expand_as(clean)
             rows.append(dpm_decode(functools.partial(_noise, model.denoiser, z), start, _SHOWN_STEPS, self.schedule))
-        grey = [((row[:, 0] + 1) * 127.5).clamp(0, 255).to(torch.uint8).cpu().numpy() for row in rows]
-        return tile([list(row) for row in grey])
+        return tiled([(row + 1) * 127.5 for row in rows])
 
 
 def _noise(denoiser: nn.Module, z: Tensor, x: Tensor, time: Tensor) -> Tensor:
@@ -251,15 +249,7 @@ def moved(hu: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def train_autoencoder(
-    config: AutoencoderTraining,
-    out: str | Path,
-    device: str = "cpu",
-    workers: int = 1,
-    limit_seconds: float | None = None,
-    patches: str | Path | None = None,
-    data: str | Path | None = None,
-    start: str | Path | None = None,
-    progress: Told | None = None,
+    config: AutoencoderTraining, options: RunOptions, start: str | Path | None = None
 ) -> DiffusionAutoencoder:
     """Render the patches that are missing, train, and leave averaged weights in ``out``.
 
@@ -268,44 +258,28 @@ def train_autoencoder(
 
     Args:
         config: what and how.
-        out: folder of the run; an unfinished run there is gone on with.
-        device: where to render and train: "cpu", "cuda" or "cuda:N".
-        workers: processes that render, on the CPU.
-        limit_seconds: of training in this call.
-        patches: folder of the patches; ``out/patches`` by default.
-        data: VerSe-style folder of CTs with centroids that are trained on instead of phantoms, without labels whatever
+        options: where and how long; of a VerSe-style folder, CTs with centroids are trained on, without labels whatever
             the configuration says.
         start: folder of an earlier run of the same layout, whose averaged weights are begun with.
-        progress: called with (what is done, done, total, row of the curve).
 
     Raises:
         InputError: folders that belong to another configuration.
         MethodError: the loss is not finite, or the device is not there.
         OutputError: nothing can be written.
     """
-    folder = Path(patches) if patches is not None else Path(out) / "patches"
-    if data is not None:
+    if options.data is not None:
         config = replace(config, labels=0.0, change=0.0, edits=0.0)
 
-    def filling(filled: Filled) -> None:
-        if data is None:
-            fill(config.patches, folder, workers, device, filled)
-        else:
-            patches_from_folder(data, folder, config.patches, filled)
-
-    def begin() -> tuple[DiffusionAutoencoder, AutoencoderTask]:
-        task = AutoencoderTask(Patches(folder, device), config)
-        if config.labels and task.patches.before is None:
+    def begin(folder: Path) -> tuple[DiffusionAutoencoder, AutoencoderTask]:
+        task = AutoencoderTask(Patches(folder, options.device), config)
+        if config.labels and not task.patches.has_before:
             raise InputError("Training with labels needs patches before the fracture.", "Give the plan before: 1.")
         model = DiffusionAutoencoder(config.network)
         if start is not None:
             begin_with(model, Path(start))
         return model, task
 
-    average = run(config, "patches", folder, filling, begin, out, device, limit_seconds, progress)
-    assert isinstance(average, DiffusionAutoencoder)
+    average = run(config, Source("patches", config.patches, fill, patches_from_folder), begin, options)
     for name, part in (("encoder", average.encoder), ("denoiser", average.denoiser)):
-        write_tensors(
-            Path(out) / f"{name}.safetensors", {key: value.half() for key, value in part.state_dict().items()}
-        )
+        write_halves(Path(options.out) / f"{name}.safetensors", part)
     return average

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+Network = TypeVar("Network", bound=nn.Module)
 
-class Average:
+
+class Average(Generic[Network]):
     """A network whose weights follow another's.
 
     Args:
@@ -16,8 +19,8 @@ class Average:
         decay: how much of the average stays at each step, once it has warmed up.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+    def __init__(self, model: Network, decay: float) -> None:
+        self.model: Network = copy.deepcopy(model).eval().requires_grad_(False)
         self.decay = decay
 
     @torch.no_grad()

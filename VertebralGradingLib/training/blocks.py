@@ -6,23 +6,21 @@ Shards depend on their plan and number alone, so that filling can be spread over
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from VertebralGradingLib.phantom.dataset import DatasetOptions, PhantomDataset
+from VertebralGradingLib.phantom.drawer import seed_of
 from VertebralGradingLib.phantom.plans import plan
 from VertebralGradingLib.phantom.pool import PoolSpine, draw_pool
 from VertebralGradingLib.phantom.soft import TISSUES
 from VertebralGradingLib.phantom.subjects import make_subject
 from VertebralGradingLib.segmentation.network import EDGE
-from VertebralGradingLib.training.shards import fill_shards, read_shards
+from VertebralGradingLib.training.shards import Rendering, Samples, as_stored, joined
 
 CLASSES = ("other", "vertebra", "neighbour", "disc", "unseen", "soft")
 """What a sample belongs to: vertebra of interest, body of another one, disc, or outside of what the scan covers; "soft"
@@ -62,19 +60,6 @@ class BlockPlan:
     varied: bool = False
 
 
-def fill(
-    plan_: BlockPlan,
-    folder: str | Path,
-    workers: int = 1,
-    device: str = "cpu",
-    progress: Callable[[int, int], None] | None = None,
-) -> None:
-    """Render the shards that are missing (:func:`shards.fill`)."""
-    draw, render = functools.partial(draw_spines, plan_), functools.partial(render_shard, plan_)
-    note = {"version": _VERSION, **asdict(plan_)}
-    fill_shards(Path(folder), note, plan_.shards, draw, render, workers, device, progress)
-
-
 def render_shard(plan_: BlockPlan, number: int, pool: list[PoolSpine], device: str) -> dict[str, Tensor]:
     """The blocks of one shard, from its spines (:func:`draw_spines`)."""
     own = _seed(plan_, number)
@@ -94,7 +79,7 @@ def render_shard(plan_: BlockPlan, number: int, pool: list[PoolSpine], device: s
     for batch in range(-(-plan_.blocks // options.batch)):
         rendered = data.batch(batch)
         parts.append({name: value[:, 0].cpu() for name, value in targets(rendered).items()})
-    return {name: torch.cat([part[name] for part in parts])[: plan_.blocks] for name in parts[0]}
+    return joined(parts, plan_.blocks)
 
 
 def _turn(plan_: BlockPlan, number: int) -> int:
@@ -103,7 +88,7 @@ def _turn(plan_: BlockPlan, number: int) -> int:
 
 
 def _seed(plan_: BlockPlan, number: int) -> int:
-    return int(np.random.SeedSequence([plan_.seed, number]).generate_state(1)[0])
+    return seed_of(plan_.seed, number)
 
 
 def draw_spines(plan_: BlockPlan, number: int) -> list[PoolSpine]:
@@ -117,7 +102,7 @@ def draw_spines(plan_: BlockPlan, number: int) -> list[PoolSpine]:
     made = []
     for k in range(plan_.spines):
         place = (number * plan_.spines + k) % len(subjects)
-        subject = make_subject(subjects[place], int(np.random.SeedSequence([seed, k]).generate_state(1)[0]))
+        subject = make_subject(subjects[place], seed_of(seed, k))
         truths = {level: true for level, true in subject.truths.items() if true.graded > 0}
         made.append(PoolSpine(subject.spine, truths, subject.mimics))
     return made
@@ -138,36 +123,19 @@ def targets(batch: dict[str, Tensor]) -> dict[str, Tensor]:
     kind[batch["outside"]] = CLASSES.index("unseen")
     share = share * ~batch["outside"]
     return {
-        "image": batch["image"].round().clamp(-1024, 3071).to(torch.int16),
+        "image": as_stored(batch["image"]),
         "share": (255 * share).round().to(torch.uint8),
         "kind": kind.to(torch.uint8),
     }
 
 
-class Blocks:
-    """Blocks in memory, on the device.
+fill = Rendering({"version": _VERSION}, draw_spines, render_shard).fill
 
-    Args:
-        folder: filled by :func:`fill`.
-        device: where they are kept.
 
-    Raises:
-        InputError: the folder holds none, or one cannot be read.
-    """
-
-    def __init__(self, folder: str | Path, device: str = "cpu") -> None:
-        content = read_shards(Path(folder), device)
-        self.image, self.share, self.kind = (content[name] for name in ("image", "share", "kind"))
-
-    def __len__(self) -> int:
-        """Number of blocks."""
-        return len(self.image)
+class Blocks(Samples):
+    """Blocks in memory, on the device; their folder is filled by :func:`fill`."""
 
     def get(self, chosen: Sequence[int]) -> dict[str, Tensor]:
         """``image`` (HU), ``share`` 0..1 and ``kind``, (B, 1, R, C, D)."""
-        index = torch.as_tensor(chosen, device=self.image.device)
-        return {
-            "image": self.image[index][:, None].float(),
-            "share": self.share[index][:, None].float() / 255.0,
-            "kind": self.kind[index][:, None],
-        }
+        image, share, kind = (self.of(name, chosen)[:, None] for name in ("image", "share", "kind"))
+        return {"image": image.float(), "share": share.float() / 255.0, "kind": kind}

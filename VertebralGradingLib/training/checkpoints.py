@@ -141,6 +141,15 @@ def write_tensors(path: Path, content: Mapping[str, Tensor]) -> None:
         raise OutputError("Weights or blocks cannot be written.", "Check free space and permissions.") from error
 
 
+def write_halves(path: Path, network: nn.Module) -> None:
+    """Write the weights of a network in 16 bits, as models have them.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
+    write_tensors(path, {name: value.half() for name, value in network.state_dict().items()})
+
+
 def read_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
     """Tensors of a safetensors file, copied, so that the file can be replaced while they are used.
 

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from VertebralGradingLib.healthivert.attention import SliceClassifier, attention
-from VertebralGradingLib.image.png import tile
-from VertebralGradingLib.training.loop import LoopConfig
+from VertebralGradingLib.training.loop import LoopConfig, tiled
 from VertebralGradingLib.training.openings import Openings
 
 _SHOWN = 6
@@ -63,7 +62,7 @@ class ClassifierTask:
         assert isinstance(model, SliceClassifier)
         batch = {name: value[:_SHOWN] for name, value in self.batch(0).items()}
         rows = [127.5 * (batch["open"] + 1.0), 255.0 * attention(model, batch["open"])]
-        return tile([[x.clamp(0, 255).to(torch.uint8).cpu().numpy() for x in row[:, 0]] for row in rows])
+        return tiled(rows)
 
 
 def classifier_folder(out: str | Path) -> Path:

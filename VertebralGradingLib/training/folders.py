@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from VertebralGradingLib.errors import InputError, MaskError
 from VertebralGradingLib.image.sampling import sample
@@ -20,7 +22,7 @@ from VertebralGradingLib.spine.reformation import PATCH_SIZE, rigid_grid
 from VertebralGradingLib.spine.spine import Spine, Vertebra, build_spine
 from VertebralGradingLib.training.blocks import CLASSES, BlockPlan
 from VertebralGradingLib.training.patches import PatchPlan
-from VertebralGradingLib.training.shards import claim, shard_path, write_shard
+from VertebralGradingLib.training.shards import Filled, cut_shards
 
 _VERSION = 1
 """Of how blocks are cut."""
@@ -31,14 +33,11 @@ _PARASAGITTAL_MM = 5.0
 """How far patches lie beside the middle (sheet 1, section 2)."""
 
 
-def fill_from_folder(
-    data: str | Path, folder: Path, plan: BlockPlan, progress: Callable[[int, int], None] | None = None
-) -> None:
+def fill_from_folder(data: str | Path, folder: Path, plan: BlockPlan, progress: Filled | None = None) -> None:
     """Cut blocks out of every case that has CT, mask and centroids and belongs to no test split; a shard for each.
 
     Bodies come from body masks where there are any, else from whole-vertebra masks without their arches (those of
-    neighbours stay). Discs are not
-    marked, and nothing is learned about them. Shards that are there already stay.
+    neighbours stay). Discs are not marked, and nothing is learned about them. Shards that are there already stay.
 
     Raises:
         InputError: no case can be used, or the folder holds blocks of something else.
@@ -46,17 +45,11 @@ def fill_from_folder(
     cases = [case for case in read_folder(data) if case.ct and case.mask and case.centroids and case.split != "test"]
     if not cases:
         raise InputError("The data folder has no case with CT, mask and centroids.", "Check the folder.")
-    claim(folder, {"version": _VERSION, "source": digest(cases), "edge": plan.edge, "seed": plan.seed})
-    for number, case in enumerate(cases):
-        if not shard_path(folder, number).exists():
-            _write_case(case, number, folder, plan)
-        if progress is not None:
-            progress(number + 1, len(cases))
+    note = {"version": _VERSION, "source": digest(cases), "edge": plan.edge, "seed": plan.seed}
+    cut_shards(folder, note, cases, functools.partial(_blocks, plan), progress)
 
 
-def patches_from_folder(
-    data: str | Path, folder: Path, plan: PatchPlan, progress: Callable[[int, int], None] | None = None
-) -> None:
+def patches_from_folder(data: str | Path, folder: Path, plan: PatchPlan, progress: Filled | None = None) -> None:
     """Cut sagittal patches out of every case that has CT and centroids and belongs to no test split; a shard for each.
 
     They are unlabelled: grades that the folder may have are not read, and ``graded_loss`` is NaN. Shards that are there
@@ -68,15 +61,12 @@ def patches_from_folder(
     cases = [case for case in read_folder(data) if case.ct and case.centroids and case.split != "test"]
     if not cases:
         raise InputError("The data folder has no case with CT and centroids.", "Check the folder.")
-    claim(folder, {"kind": "patches", "version": _VERSION, "source": digest(cases), "seed": plan.seed})
-    for number, case in enumerate(cases):
-        if not shard_path(folder, number).exists():
-            _write_patches(case, number, folder, plan)
-        if progress is not None:
-            progress(number + 1, len(cases))
+    note = {"kind": "patches", "version": _VERSION, "source": digest(cases), "seed": plan.seed}
+    cut_shards(folder, note, cases, functools.partial(_patches, plan), progress)
 
 
-def _write_patches(case: VerseCase, number: int, folder: Path, plan: PatchPlan) -> None:
+def _patches(plan: PatchPlan, number: int, case: VerseCase) -> dict[str, Tensor]:
+    """The patches of one case."""
     ct, spine = case.load_ct(), build_spine(case.load_points())
     images: list[NDArray[np.int16]] = []
     positions: list[float] = []
@@ -90,10 +80,11 @@ def _write_patches(case: VerseCase, number: int, folder: Path, plan: PatchPlan) 
             grid = rigid_grid(vertebra.center + aside, axes, (PATCH_SIZE, PATCH_SIZE, 1), 1.0)
             images.append(sample(ct, grid.points())[..., 0].round().clip(-1024, 3071).astype(np.int16))
             positions.append(vertebra.axis_position)
-    if images:
-        unknown = torch.full((len(images),), torch.nan)
-        tensors = {"image": torch.from_numpy(np.stack(images)), "graded_loss": unknown}
-        write_shard(folder, number, {**tensors, "position": torch.tensor(positions, dtype=torch.float32)})
+    if not images:
+        return {}
+    unknown = torch.full((len(images),), torch.nan)
+    tensors = {"image": torch.from_numpy(np.stack(images)), "graded_loss": unknown}
+    return {**tensors, "position": torch.tensor(positions, dtype=torch.float32)}
 
 
 def digest(cases: Sequence[VerseCase]) -> str:
@@ -105,7 +96,8 @@ def digest(cases: Sequence[VerseCase]) -> str:
     return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()
 
 
-def _write_case(case: VerseCase, number: int, folder: Path, plan: BlockPlan) -> None:
+def _blocks(plan: BlockPlan, number: int, case: VerseCase) -> dict[str, Tensor]:
+    """The blocks of one case."""
     ct = case.load_ct()
     whole = interpret(case.load_mask(), "verse")
     labels = interpret(case.load_mask(body=True), "verse") if case.body_mask else whole
@@ -121,9 +113,9 @@ def _write_case(case: VerseCase, number: int, folder: Path, plan: BlockPlan) -> 
             if block is not None:
                 for name, value in block.items():
                     parts[name].append(value)
-    if parts["image"]:
-        tensors = {name: torch.from_numpy(np.stack(values)) for name, values in parts.items()}
-        write_shard(folder, number, tensors)
+    if not parts["image"]:
+        return {}
+    return {name: torch.from_numpy(np.stack(values)) for name, values in parts.items()}
 
 
 def _block(

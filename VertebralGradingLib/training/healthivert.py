@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from dataclasses import asdict, dataclass, field, replace
@@ -17,7 +18,6 @@ from VertebralGradingLib.errors import MethodError
 from VertebralGradingLib.healthivert.attention import SliceClassifier, attention
 from VertebralGradingLib.healthivert.gap import Gap, closing
 from VertebralGradingLib.healthivert.network import UNKNOWN_LEVEL, Drawn, Generator, GeneratorConfig
-from VertebralGradingLib.image.png import tile
 from VertebralGradingLib.training.adversary import (
     MIDDLE_COLUMNS,
     Discriminators,
@@ -28,11 +28,11 @@ from VertebralGradingLib.training.adversary import (
     sharpened,
     told_apart,
 )
-from VertebralGradingLib.training.checkpoints import write_tensors
+from VertebralGradingLib.training.checkpoints import write_halves
 from VertebralGradingLib.training.classifier import ClassifierTask, ClassifierTraining, classifier_folder
-from VertebralGradingLib.training.loop import LoopConfig, fit
+from VertebralGradingLib.training.loop import LoopConfig, fit, tiled
 from VertebralGradingLib.training.openings import Openings
-from VertebralGradingLib.training.runs import Filled, Told, read_config, run
+from VertebralGradingLib.training.runs import RunOptions, Source, read_config, run
 from VertebralGradingLib.training.slice_folders import slices_from_folder
 from VertebralGradingLib.training.slices import SlicePlan, Slices, fill
 
@@ -165,8 +165,7 @@ class HealthivertTask:
         fine, _, _ = closed_at_prediction(drawn, batch, self.config.network.gap)
         masks = [2.0 * mask - 1.0 for mask in (batch["guide"], drawn.body, batch["body"])]
         rows = [batch["ct"], batch["open"], masks[0], drawn.coarse, drawn.fine, fine, *masks[1:]]
-        grey = [((row[:, 0] + 1) * 127.5).clamp(0, 255).to(torch.uint8).cpu().numpy() for row in rows]
-        return tile([list(row) for row in grey])
+        return tiled([(row + 1) * 127.5 for row in rows])
 
 
 def _drawn(model: Players, batch: dict[str, Tensor]) -> Drawn:
@@ -215,16 +214,7 @@ def _middle(image: Tensor, batch: dict[str, Tensor], gap: int) -> Tensor:
     return torch.stack(parts)
 
 
-def train_healthivert(
-    config: HealthivertTraining,
-    out: str | Path,
-    device: str = "cpu",
-    workers: int = 1,
-    limit_seconds: float | None = None,
-    slices: str | Path | None = None,
-    data: str | Path | None = None,
-    progress: Told | None = None,
-) -> Generator:
+def train_healthivert(config: HealthivertTraining, options: RunOptions) -> Generator:
     """Render the slices that are missing, train, and leave averaged weights in ``out``.
 
     ``average.safetensors`` holds generators and discriminators; ``generator.safetensors`` and
@@ -232,72 +222,44 @@ def train_healthivert(
 
     Args:
         config: what and how.
-        out: folder of the run; an unfinished run there is gone on with.
-        device: where to render and train: "cpu", "cuda" or "cuda:N".
-        workers: processes that render, on the CPU.
-        limit_seconds: of training in this call.
-        slices: folder of the slices; ``out/slices`` by default.
-        data: VerSe-style folder with grades to cut slices out of, instead of phantoms.
-        progress: called with (what is done, done, total, row of the curve).
+        options: where and how long; a VerSe-style folder to cut slices out of needs grades.
 
     Raises:
         InputError: folders that belong to another configuration.
         MethodError: the loss is not finite, or the device is not there.
         OutputError: nothing can be written.
     """
-    folder = Path(slices) if slices is not None else Path(out) / "slices"
-
-    def filling(filled: Filled) -> None:
-        if data is None:
-            fill(config.slices, folder, workers, device, filled)
-        else:
-            slices_from_folder(data, folder, config.slices, filled)
-
     began: list[float] = []
 
-    def begin() -> tuple[Players, HealthivertTask]:
+    def begin(folder: Path) -> tuple[Players, HealthivertTask]:
         began.append(time.perf_counter())
         size, gap = config.network.size, config.network.gap
-        openings = Openings(Slices(folder, device), size, gap, config.seed, config.slices.view == "coronal")
-        classifier = _classifier(config, openings, out, device, limit_seconds, progress)
+        openings = Openings(Slices(folder, options.device), size, gap, config.seed, config.slices.view == "coronal")
+        classifier = _classifier(config, openings, options)
         torch.manual_seed(config.seed)
         return Players(config), HealthivertTask(openings, config, classifier)
 
     def left() -> float | None:
-        return None if limit_seconds is None else max(limit_seconds - (time.perf_counter() - began[0]), 1.0)
+        limit = options.limit_seconds
+        return None if limit is None else max(limit - (time.perf_counter() - began[0]), 1.0)
 
-    average = run(config, "slices", folder, filling, begin, out, device, left, progress)
-    assert isinstance(average, Players)
-    weights = {key: value.half() for key, value in average.generator.state_dict().items()}
-    write_tensors(Path(out) / "generator.safetensors", weights)
+    average = run(config, Source("slices", config.slices, fill, slices_from_folder), begin, options, left)
+    write_halves(Path(options.out) / "generator.safetensors", average.generator)
     return average.generator
 
 
-def _classifier(
-    config: HealthivertTraining,
-    openings: Openings,
-    out: str | Path,
-    device: str,
-    limit_seconds: float | None,
-    progress: Told | None,
-) -> SliceClassifier:
+def _classifier(config: HealthivertTraining, openings: Openings, options: RunOptions) -> SliceClassifier:
     """The slice classifier, trained as far as it is not yet.
 
     Raises:
         MethodError: the time was over before it was done; the run can be gone on with.
     """
-
-    def trained(step: int, steps: int, row: dict[str, float]) -> None:
-        if progress is not None:
-            progress("training the classifier", step, steps, row)
-
-    folder = classifier_folder(out)
+    folder, trained = classifier_folder(options.out), functools.partial(options.tell, "training the classifier")
     task = ClassifierTask(openings, config.classifier)
     told = {"width": config.classifier.width, "batch": config.classifier.batch, "seed": config.seed}
-    model, state = fit(SliceClassifier(config.classifier.width), task, config.classifier.loop, folder, device, told,
-                       limit_seconds, trained)  # fmt: skip
+    model, state = fit(SliceClassifier(config.classifier.width), task, config.classifier.loop, folder, options.device,
+                       told, options.limit_seconds, trained)  # fmt: skip
     if state.step < config.classifier.loop.steps:
         raise MethodError("The time was over before the classifier was trained.", "Give the same command again.")
-    assert isinstance(model, SliceClassifier)
-    write_tensors(Path(out) / "classifier.safetensors", {key: v.half() for key, v in model.state_dict().items()})
+    write_halves(Path(options.out) / "classifier.safetensors", model)
     return model.eval()

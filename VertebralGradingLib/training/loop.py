@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from VertebralGradingLib.errors import MethodError, OutputError
-from VertebralGradingLib.image.png import write_png
+from VertebralGradingLib.image.png import tile, write_png
 from VertebralGradingLib.training import checkpoints
-from VertebralGradingLib.training.average import Average
+from VertebralGradingLib.training.average import Average, Network
 
 Batch = dict[str, Tensor]
 
@@ -72,7 +72,7 @@ class Task(Protocol):
 
 
 def fit(
-    model: nn.Module,
+    model: Network,
     task: Task,
     config: LoopConfig,
     out: str | Path,
@@ -80,7 +80,7 @@ def fit(
     description: Mapping[str, Any] | None = None,
     limit_seconds: float | None = None,
     progress: Callable[[int, int, dict[str, float]], None] | None = None,
-) -> tuple[nn.Module, checkpoints.Progress]:
+) -> tuple[Network, checkpoints.Progress]:
     """Train, or go on where a run in the same folder stopped.
 
     bfloat16 is used on CUDA only: on CPUs without the instructions it is many times slower.
@@ -157,6 +157,11 @@ def fit(
         if timed_out:
             break
     return average.model, state
+
+
+def tiled(rows: Sequence[Tensor]) -> NDArray[np.uint8]:
+    """A picture of rows of slices (B, 1, H, W), grey from 0 to 255."""
+    return tile([list(row[:, 0].clamp(0, 255).to(torch.uint8).cpu().numpy()) for row in rows])
 
 
 def learning_rate(config: LoopConfig, step: int) -> float:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from VertebralGradingLib.phantom.dataset import DatasetOptions, PhantomDataset
+from VertebralGradingLib.phantom.drawer import seed_of
 from VertebralGradingLib.phantom.pool import PoolSpine, draw_pool
 from VertebralGradingLib.spine.reformation import PATCH_SIZE
-from VertebralGradingLib.training.shards import fill_shards, read_shards
+from VertebralGradingLib.training.shards import Rendering, Samples, as_stored, joined
 
 _VERSION = 3
 """Of how shards are made of a plan."""
@@ -42,19 +39,6 @@ class PatchPlan:
     before: int = 0
 
 
-def fill(
-    plan: PatchPlan,
-    folder: str | Path,
-    workers: int = 1,
-    device: str = "cpu",
-    progress: Callable[[int, int], None] | None = None,
-) -> None:
-    """Render the shards that are missing (:func:`shards.fill_shards`)."""
-    draw, render = functools.partial(draw_spines, plan), functools.partial(render_shard, plan)
-    note = {"kind": "patches", "version": _VERSION, **asdict(plan)}
-    fill_shards(Path(folder), note, plan.shards, draw, render, workers, device, progress)
-
-
 def draw_spines(plan: PatchPlan, number: int) -> list[PoolSpine]:
     """The spines of one shard."""
     return draw_pool(plan.spines, _seed(plan, number), mimic_rate=plan.mimics)
@@ -74,43 +58,33 @@ def render_shard(plan: PatchPlan, number: int, pool: list[PoolSpine], device: st
     parts: list[dict[str, Tensor]] = []
     for batch in range(-(-plan.patches // _BATCH)):
         made = data.batch(batch)
-        part = {"image": _stored(made["image"]), "graded_loss": made["graded_loss"], "position": made["position"]}
+        part = {
+            "image": as_stored(made["image"][:, 0]),
+            "graded_loss": made["graded_loss"],
+            "position": made["position"],
+        }
         if plan.before:
-            part["before"] = _stored(made["healed"])
+            part["before"] = as_stored(made["healed"][:, 0])
         parts.append({name: value.cpu() for name, value in part.items()})
-    return {name: torch.cat([part[name] for part in parts])[: plan.patches] for name in parts[0]}
+    return joined(parts, plan.patches)
 
 
-class Patches:
-    """Patches in memory, on the device.
+fill = Rendering({"kind": "patches", "version": _VERSION}, draw_spines, render_shard).fill
 
-    Args:
-        folder: filled by :func:`fill`.
-        device: where they are kept.
 
-    Raises:
-        InputError: the folder holds none, or one cannot be read.
-    """
+class Patches(Samples):
+    """Patches in memory, on the device; their folder is filled by :func:`fill`."""
 
-    def __init__(self, folder: str | Path, device: str = "cpu") -> None:
-        content = read_shards(Path(folder), device)
-        self.image, self.graded_loss, self.position = (content[name] for name in ("image", "graded_loss", "position"))
-        self.before = content.get("before")
-
-    def __len__(self) -> int:
-        """Number of patches."""
-        return len(self.image)
+    @property
+    def has_before(self) -> bool:
+        """Whether they were also rendered as they were before the fracture."""
+        return "before" in self.content
 
     def get(self, chosen: Sequence[int], before: bool = False) -> Tensor:
         """(B, 1, 128, 128) HU; as they were before the fracture, where that is wanted and was rendered."""
-        images = self.before if before and self.before is not None else self.image
-        return images[torch.as_tensor(chosen, device=self.image.device)][:, None].float()
-
-
-def _stored(image: Tensor) -> Tensor:
-    """(B, 1, N, N) HU -> (B, N, N) int16."""
-    return image[:, 0].round().clamp(-1024, 3071).to(torch.int16)
+        name = "before" if before and self.has_before else "image"
+        return self.of(name, chosen)[:, None].float()
 
 
 def _seed(plan: PatchPlan, number: int) -> int:
-    return int(np.random.SeedSequence([plan.seed, number, 3]).generate_state(1)[0])
+    return seed_of(plan.seed, number, 3)

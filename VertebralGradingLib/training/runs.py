@@ -3,22 +3,88 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import nn
 
 from VertebralGradingLib.errors import InputError, MethodError
 from VertebralGradingLib.resources import resource
+from VertebralGradingLib.training.average import Network
 from VertebralGradingLib.training.checkpoints import read_tensors
 from VertebralGradingLib.training.loop import LoopConfig, Task, fit
+from VertebralGradingLib.training.shards import Filled, Plan
 
 Told = Callable[[str, int, int, dict[str, float]], None]
 """Called with (what is done, done, total, row of the curve)."""
-Filled = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where and how long a run goes on in one call, whatever its configuration.
+
+    Attributes:
+        out: folder of the run; an unfinished run there is gone on with.
+        device: where to render and train: "cpu", "cuda" or "cuda:N".
+        workers: processes that render, on the CPU.
+        limit_seconds: of training in this call.
+        samples: folder of the rendered samples; one in ``out`` by default.
+        data: VerSe-style folder that is trained on instead of phantoms.
+        progress: see :data:`Told`.
+    """
+
+    out: str | Path
+    device: str = "cpu"
+    workers: int = 1
+    limit_seconds: float | None = None
+    samples: str | Path | None = None
+    data: str | Path | None = None
+    progress: Told | None = None
+
+    def tell(self, what: str, done: int, total: int, row: dict[str, float] | None = None) -> None:
+        """Tell how far the run is, where that is wanted."""
+        if self.progress is not None:
+            self.progress(what, done, total, row or {})
+
+
+@dataclass(frozen=True)
+class Source(Generic[Plan]):
+    """What a system is trained on.
+
+    Attributes:
+        name: of it in the system's configuration, and of its folder in that of the run.
+        plan: of the samples.
+        render: fills a folder with samples of phantoms (:meth:`shards.Rendering.fill`).
+        cut: fills a folder with samples of a VerSe-style folder.
+    """
+
+    name: str
+    plan: Plan
+    render: Callable[[Plan, Path, int, str, Filled], None]
+    cut: Callable[[str | Path, Path, Plan, Filled], None]
+
+    def fill(self, options: RunOptions) -> Path:
+        """Fill the folder of the samples where some are missing.
+
+        Returns:
+            the folder.
+
+        Raises:
+            InputError: it holds something else.
+            OutputError: it cannot be written.
+        """
+        folder = Path(options.out) / self.name if options.samples is None else Path(options.samples)
+        filled = functools.partial(options.tell, "rendering")
+        if options.data is None:
+            self.render(self.plan, folder, options.workers, options.device, filled)
+        else:
+            self.cut(options.data, folder, self.plan, filled)
+        return folder
 
 
 class RunConfig(Protocol):
@@ -41,27 +107,19 @@ class RunConfig(Protocol):
 
 def run(
     config: RunConfig,
-    samples: str,
-    folder: Path,
-    fill: Callable[[Filled], None],
-    begin: Callable[[], tuple[nn.Module, Task]],
-    out: str | Path,
-    device: str = "cpu",
-    limit_seconds: float | Callable[[], float | None] | None = None,
-    progress: Told | None = None,
-) -> nn.Module:
+    source: Source[Any],
+    begin: Callable[[Path], tuple[Network, Task]],
+    options: RunOptions,
+    left: Callable[[], float | None] | None = None,
+) -> Network:
     """Fill the samples where they are missing, train, and leave averaged weights in ``out/average.safetensors``.
 
     Args:
         config: of the system.
-        samples: the configuration's name of what it is trained on; what the folder really holds is noted instead.
-        folder: of the samples.
-        fill: fills it; given a function to be called with (done, total).
-        begin: makes the network, its weights drawn by then from the seed, and the task.
-        out: folder of the run; an unfinished run there is gone on with.
-        device: where to train: "cpu", "cuda" or "cuda:N".
-        limit_seconds: of training in this call; or a function that tells what is left when it begins.
-        progress: see :data:`Told`.
+        source: what it is trained on; what its folder really holds is noted in place of the plan.
+        begin: makes of the samples' folder the network, its weights drawn by then from the seed, and the task.
+        options: where and how long.
+        left: tells the seconds that are left when training begins, where they are not all of the limit.
 
     Returns:
         The averaged network.
@@ -71,20 +129,17 @@ def run(
         MethodError: the loss is not finite, or the device is not there.
         OutputError: nothing can be written.
     """
-    check_device(device)
-
-    def filled(done: int, total: int) -> None:
-        if progress is not None:
-            progress("rendering", done, total, {})
-
-    def trained(step: int, steps: int, row: dict[str, float]) -> None:
-        if progress is not None:
-            progress("training", step, steps, row)
-
-    fill(filled)
+    check_device(options.device)
+    folder = source.fill(options)
     torch.manual_seed(config.seed)
     with _without_denormals():
-        return _trained(config, samples, folder, begin, out, device, limit_seconds, trained)
+        model, task = begin(folder)
+        made_of = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+        described = {**config.to_dict(), source.name: made_of}
+        limit = options.limit_seconds if left is None else left()
+        told = functools.partial(options.tell, "training")
+        average, _ = fit(model, task, config.loop, options.out, options.device, described, limit, told)
+    return average
 
 
 @contextlib.contextmanager
@@ -95,25 +150,6 @@ def _without_denormals() -> Iterator[None]:
         yield
     finally:
         torch.set_flush_denormal(False)  # it is a state of the processor, and others compute here too
-
-
-def _trained(
-    config: RunConfig,
-    samples: str,
-    folder: Path,
-    begin: Callable[[], tuple[nn.Module, Task]],
-    out: str | Path,
-    device: str,
-    limit_seconds: float | Callable[[], float | None] | None,
-    trained: Callable[[int, int, dict[str, float]], None],
-) -> nn.Module:
-    """The loop, once samples are there."""
-    model, task = begin()
-    made_of = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
-    described = {**config.to_dict(), samples: made_of}
-    limit = limit_seconds() if callable(limit_seconds) else limit_seconds
-    average, _ = fit(model, task, config.loop, out, device, described, limit, trained)
-    return average
 
 
 Config = TypeVar("Config")
@@ -133,11 +169,16 @@ def read_config(name: str, names: Sequence[str], folder: str, made: Callable[[di
     """
     path = resource(f"{folder}/{name}.json") if name in names else Path(name)
     if not path.is_file():
-        raise InputError(f"There is no configuration {path.name!r}.", f"Choose one of: {', '.join(names)}.")
+        raise unknown("configuration", path.name, names)
     try:
         return made(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"The configuration {path.name!r} cannot be used.", "Compare it with a given one.") from error
+
+
+def unknown(what: str, name: str, names: Iterable[str]) -> InputError:
+    """The error for a name that is none of those that there are."""
+    return InputError(f"There is no {what} {name!r}.", f"Choose one of: {', '.join(names)}.")
 
 
 def begin_with(model: nn.Module, folder: Path) -> None:

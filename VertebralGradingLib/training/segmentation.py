@@ -20,7 +20,7 @@ from VertebralGradingLib.training.augment import augment
 from VertebralGradingLib.training.blocks import CLASSES, BlockPlan, Blocks, fill
 from VertebralGradingLib.training.folders import fill_from_folder
 from VertebralGradingLib.training.loop import LoopConfig
-from VertebralGradingLib.training.runs import Filled, Told, run
+from VertebralGradingLib.training.runs import RunOptions, Source, run, unknown
 
 _WEIGHTS = {"body": 1.0, "vertebra": 0.5, "neighbours": 0.4, "disc": 0.3}
 _UNSEEN = 0.1
@@ -83,9 +83,9 @@ def configured(name: str, preset: str = "uniform") -> SegmentationConfig:
         InputError: there is none of that name, or no such preset.
     """
     if name not in CONFIGS:
-        raise InputError(f"There is no configuration {name!r}.", f"Choose one of: {', '.join(CONFIGS)}.")
+        raise unknown("configuration", name, CONFIGS)
     if preset not in PRESETS:
-        raise InputError(f"There is no preset {preset!r}.", f"Choose one of: {', '.join(PRESETS)}.")
+        raise unknown("preset", preset, PRESETS)
     return replace(CONFIGS[name], blocks=replace(CONFIGS[name].blocks, preset=preset))
 
 
@@ -161,46 +161,22 @@ def soft_dice_loss(found: Tensor, truth: Tensor, smooth: float = 1.0) -> Tensor:
     return (1.0 - (2.0 * both + smooth) / (either + smooth)).mean()
 
 
-def train_segmentation(
-    config: SegmentationConfig,
-    out: str | Path,
-    device: str = "cpu",
-    workers: int = 1,
-    limit_seconds: float | None = None,
-    blocks: str | Path | None = None,
-    data: str | Path | None = None,
-    progress: Told | None = None,
-) -> BodyNetwork:
+def train_segmentation(config: SegmentationConfig, options: RunOptions) -> BodyNetwork:
     """Fill the blocks where they are missing, train, and leave averaged weights in ``out/average.safetensors``.
 
     Args:
         config: what and how.
-        out: folder of the run; an unfinished run there is gone on with.
-        device: where to render and train: "cpu", "cuda" or "cuda:N".
-        workers: processes that render, on the CPU.
-        limit_seconds: of training in this call.
-        blocks: folder of the blocks; ``out/blocks`` by default.
-        data: VerSe-style folder whose CTs and masks are trained on instead of phantoms.
-        progress: called with (what is done, done, total, row of the curve).
+        options: where and how long; of a VerSe-style folder, CTs and masks are trained on.
 
     Raises:
         InputError: folders that belong to another configuration.
         MethodError: the loss is not finite, or the device is not there.
         OutputError: nothing can be written.
     """
-    folder = Path(blocks) if blocks is not None else Path(out) / "blocks"
 
-    def filling(filled: Filled) -> None:
-        if data is None:
-            fill(config.blocks, folder, workers, device, filled)
-        else:
-            fill_from_folder(data, folder, config.blocks, filled)
-
-    def begin() -> tuple[BodyNetwork, SegmentationTask]:
+    def begin(folder: Path) -> tuple[BodyNetwork, SegmentationTask]:
         if config.blocks.edge % 2 ** len(config.network.channels):
             raise InputError("The blocks' edge does not fit the network.", "Choose another edge or fewer channels.")
-        return BodyNetwork(config.network), SegmentationTask(Blocks(folder, device), config.batch, config.seed)
+        return BodyNetwork(config.network), SegmentationTask(Blocks(folder, options.device), config.batch, config.seed)
 
-    average = run(config, "blocks", folder, filling, begin, out, device, limit_seconds, progress)
-    assert isinstance(average, BodyNetwork)
-    return average
+    return run(config, Source("blocks", config.blocks, fill, fill_from_folder), begin, options)

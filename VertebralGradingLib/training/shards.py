@@ -5,13 +5,15 @@ Shards depend on their plan and number alone, so that filling can be spread over
 
 from __future__ import annotations
 
+import functools
 import json
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -23,51 +25,107 @@ Draw = Callable[[int], Any]
 """The spines of a shard, by its number; on the CPU."""
 Render = Callable[[int, Any, str], dict[str, Tensor]]
 """The samples of a shard, of its number, its spines and a device."""
+Filled = Callable[[int, int], None]
+"""Called with (shards done, all shards)."""
 _NAME = "shard"
 
 
-def fill_shards(
+class ShardPlan(Protocol):
+    """What every plan has: a frozen dataclass, whose fields are noted in the folder."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def shards(self) -> int:
+        """Number of files."""
+        ...
+
+
+Plan = TypeVar("Plan", bound=ShardPlan)
+Case = TypeVar("Case")
+
+
+@dataclass(frozen=True)
+class Rendering(Generic[Plan]):
+    """How one kind of samples is made of a plan.
+
+    Attributes:
+        about: noted in the folder besides the plan: the version of how shards are made of it, and the kind.
+        draw: the spines of a shard, of its plan and number; a function that can be sent to other processes.
+        render: its samples, of plan, number, spines and device; so can this.
+        check: raises InputError where a plan cannot be rendered.
+    """
+
+    about: Mapping[str, Any]
+    draw: Callable[[Plan, int], Any]
+    render: Callable[[Plan, int, Any, str], dict[str, Tensor]]
+    check: Callable[[Plan], None] = lambda plan: None
+
+    def fill(
+        self, plan: Plan, folder: str | Path, workers: int = 1, device: str = "cpu", progress: Filled | None = None
+    ) -> None:
+        """Render the shards that are missing.
+
+        Args:
+            plan: what they are made of.
+            folder: where to; a folder of something else is refused.
+            workers: processes; an accelerator is used by one.
+            device: where to render.
+            progress: see :data:`Filled`.
+
+        Raises:
+            InputError: the folder holds something else, or the plan cannot be rendered.
+            MethodError: a process was ended from outside; what is finished stays.
+            OutputError: it cannot be written.
+        """
+        self.check(plan)
+        folder = Path(folder)
+        claim(folder, {**self.about, **asdict(plan)})
+        draw, render = functools.partial(self.draw, plan), functools.partial(self.render, plan)
+        try:
+            missing = [n for n in range(plan.shards) if not shard_path(folder, n).exists()]
+            done = plan.shards - len(missing)
+            for _ in _rendered(missing, folder, draw, render, workers, device):
+                done += 1
+                if progress is not None:
+                    progress(done, plan.shards)
+        except BrokenProcessPool as error:
+            raise MethodError(
+                "A process that renders phantoms was ended.",
+                "Run the command again, with fewer workers; whole shards stay.",
+            ) from error
+        except OSError as error:
+            raise OutputError("The shards cannot be written.", "Check free space and permissions.") from error
+
+
+def cut_shards(
     folder: Path,
     note: Mapping[str, Any],
-    count: int,
-    draw: Draw,
-    render: Render,
-    workers: int = 1,
-    device: str = "cpu",
-    progress: Callable[[int, int], None] | None = None,
+    cases: Sequence[Case],
+    cut: Callable[[int, Case], Mapping[str, Tensor]],
+    progress: Filled | None = None,
 ) -> None:
-    """Render the shards that are missing.
+    """Cut samples out of cases, a shard for each; shards that are there already stay.
 
     Args:
         folder: where to; a folder of something else is refused.
         note: what the shards are made of.
-        count: of shards.
-        draw: can be sent to other processes.
-        render: so can this.
-        workers: processes; an accelerator is used by one.
-        device: where to render.
-        progress: called with (shards done, all shards).
+        cases: of a data set.
+        cut: the samples of a case, of its number and itself; nothing where it has none, and no shard is written.
+        progress: called with (cases done, all cases).
 
     Raises:
         InputError: the folder holds something else.
-        MethodError: a process was ended from outside; what is finished stays.
         OutputError: it cannot be written.
     """
     claim(folder, note)
-    try:
-        missing = [n for n in range(count) if not shard_path(folder, n).exists()]
-        done = count - len(missing)
-        for _ in _rendered(missing, folder, draw, render, workers, device):
-            done += 1
-            if progress is not None:
-                progress(done, count)
-    except BrokenProcessPool as error:
-        raise MethodError(
-            "A process that renders phantoms was ended.",
-            "Run the command again, with fewer workers; whole shards stay.",
-        ) from error
-    except OSError as error:
-        raise OutputError("The shards cannot be written.", "Check free space and permissions.") from error
+    for number, case in enumerate(cases):
+        if not shard_path(folder, number).exists():
+            content = cut(number, case)
+            if content:
+                write_shard(folder, number, content)
+        if progress is not None:
+            progress(number + 1, len(cases))
 
 
 def claim(folder: Path, note: Mapping[str, Any]) -> None:
@@ -116,7 +174,41 @@ def read_shards(folder: Path, device: str = "cpu", numbers: Sequence[int] | None
     if not files:
         raise InputError("The folder holds no samples.", "Fill it first.")
     parts = [read_tensors(file, device) for file in files]
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    return joined(parts)
+
+
+class Samples:
+    """The samples of a folder in memory.
+
+    Args:
+        folder: filled with shards.
+        device: where they are kept.
+
+    Raises:
+        InputError: the folder holds none, or one cannot be read.
+    """
+
+    def __init__(self, folder: str | Path, device: str = "cpu") -> None:
+        self.content = read_shards(Path(folder), device)
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self.content["image"])
+
+    def of(self, name: str, chosen: Sequence[int]) -> Tensor:
+        """(B, ...) what is stored under a name of some of them."""
+        value = self.content[name]
+        return value[torch.as_tensor(chosen, device=value.device)]
+
+
+def joined(parts: Sequence[Mapping[str, Tensor]], most: int | None = None) -> dict[str, Tensor]:
+    """Samples of several batches or shards in one, the first ``most`` of them."""
+    return {name: torch.cat([part[name] for part in parts])[:most] for name in parts[0]}
+
+
+def as_stored(image: Tensor) -> Tensor:
+    """CT in HU, in the 16 bits in which it is kept."""
+    return image.round().clamp(-1024, 3071).to(torch.int16)
 
 
 def shard_path(folder: Path, number: int) -> Path:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from VertebralGradingLib.errors import InputError, MaskError
 from VertebralGradingLib.healthivert.gap import slices_of
@@ -20,7 +21,7 @@ from VertebralGradingLib.spine.anatomy import VERSE
 from VertebralGradingLib.spine.reformation import straightened_block
 from VertebralGradingLib.spine.spine import Spine, Vertebra, build_spine
 from VertebralGradingLib.training.folders import digest
-from VertebralGradingLib.training.shards import claim, shard_path, write_shard
+from VertebralGradingLib.training.shards import Filled, cut_shards
 from VertebralGradingLib.training.slices import BROKEN, CENTRAL, LEAST_PIXELS, SOUND, VERSION, SlicePlan
 
 _DEPTH_MM = 64
@@ -32,9 +33,7 @@ _LEFT_OUT = ("test", "val")
 _LABELS = {level: label for label, level in VERSE.items()}
 
 
-def slices_from_folder(
-    data: str | Path, folder: Path, plan: SlicePlan, progress: Callable[[int, int], None] | None = None
-) -> None:
+def slices_from_folder(data: str | Path, folder: Path, plan: SlicePlan, progress: Filled | None = None) -> None:
     """Cut slices out of every graded case that has CT, mask and centroids and belongs to train.
 
     Vertebrae of grade 0 and 1 are learned from, as they are; masks lose their arches. A shard for each case; those that
@@ -54,19 +53,13 @@ def slices_from_folder(
         raise InputError(
             "The data folder has no case with CT, mask, centroids and grades.", "Check the folder and its grades.csv."
         )
-    claim(
-        folder,
-        {"kind": "slices", "version": VERSION, "source": digest(cases), "view": plan.view, "frame": plan.frame,
-         "edge": plan.edge, "seed": plan.seed},
-    )  # fmt: skip
-    for number, case in enumerate(cases):
-        if not shard_path(folder, number).exists():
-            _write_case(case, number, folder, plan)
-        if progress is not None:
-            progress(number + 1, len(cases))
+    note = {"kind": "slices", "version": VERSION, "source": digest(cases), "view": plan.view, "frame": plan.frame,
+            "edge": plan.edge, "seed": plan.seed}  # fmt: skip
+    cut_shards(folder, note, cases, functools.partial(_slices, plan), progress)
 
 
-def _write_case(case: VerseCase, number: int, folder: Path, plan: SlicePlan) -> None:
+def _slices(plan: SlicePlan, number: int, case: VerseCase) -> dict[str, Tensor]:
+    """The slices of one case."""
     ct, spine = case.load_ct(), build_spine(case.load_points())
     whole = case.body_mask is None
     labels = case.load_mask(body=not whole)
@@ -74,13 +67,11 @@ def _write_case(case: VerseCase, number: int, folder: Path, plan: SlicePlan) -> 
     for vertebra in spine.vertebrae:
         if case.grades.get(vertebra.level, 9) <= _SOUND_GRADE and bool(ct.contains(vertebra.center)):
             rng = np.random.default_rng([plan.seed, number, len(parts)])
-            parts += _slices(ct, labels, spine, vertebra, case.grades, whole, plan, rng)
-    if parts:
-        stacked = {name: torch.from_numpy(np.stack([part[name] for part in parts])) for name in parts[0]}
-        write_shard(folder, number, stacked)
+            parts += _slices_of(ct, labels, spine, vertebra, case.grades, whole, plan, rng)
+    return {name: torch.from_numpy(np.stack([part[name] for part in parts])) for name in (parts[0] if parts else ())}
 
 
-def _slices(
+def _slices_of(
     ct: Volume,
     labels: Volume,
     spine: Spine,

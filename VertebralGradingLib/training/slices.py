@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from VertebralGradingLib.errors import InputError
 from VertebralGradingLib.phantom.dataset import DatasetOptions, PhantomDataset
+from VertebralGradingLib.phantom.drawer import seed_of
 from VertebralGradingLib.phantom.pool import PoolSpine, draw_pool
 from VertebralGradingLib.spine.reformation import PATCH_SIZE
-from VertebralGradingLib.training.shards import fill_shards, read_shards
+from VertebralGradingLib.training.shards import Rendering, Samples, as_stored, joined
 
 VERSION = 2
 """Of how shards are made of a plan."""
@@ -68,25 +66,6 @@ class SlicePlan:
             raise ValueError("unknown view, targets or frame")
 
 
-def fill(
-    plan: SlicePlan,
-    folder: str | Path,
-    workers: int = 1,
-    device: str = "cpu",
-    progress: Callable[[int, int], None] | None = None,
-) -> None:
-    """Render the shards that are missing (:func:`shards.fill_shards`).
-
-    Raises:
-        InputError: straightened slices, or the folder holds something else.
-    """
-    if plan.frame != "plane":
-        raise InputError("Straightened slices are cut out of CTs.", "Give a VerSe-style folder (--data).")
-    draw, render = functools.partial(draw_spines, plan), functools.partial(render_shard, plan)
-    fill_shards(Path(folder), {"kind": "slices", "version": VERSION, **asdict(plan)}, plan.shards, draw, render,
-                workers, device, progress)  # fmt: skip
-
-
 def draw_spines(plan: SlicePlan, number: int) -> list[PoolSpine]:
     """The spines of one shard."""
     return draw_pool(plan.spines, _seed(plan, number))
@@ -115,45 +94,34 @@ def render_shard(plan: SlicePlan, number: int, pool: list[PoolSpine], device: st
         body = made["mask"][:, 0] > 0
         keep = body.sum((1, 2)) >= LEAST_PIXELS
         part = {
-            "image": _stored(made["image"]),
+            "image": as_stored(made["image"][:, 0]),
             "body": body.to(torch.uint8),
             "neighbours": kind[:, 0] * ~body,
-            "healed": _stored(made["healed"] if healed else made["image"]),
+            "healed": as_stored(made["healed" if healed else "image"][:, 0]),
             "healed_body": (made["healed_mask"][:, 0] > 0 if healed else body).to(torch.uint8),
             "place": made["aside"].abs().float(),
             "position": made["position"].float(),
         }
         parts.append({name: value[keep].cpu() for name, value in part.items()})
-    return {name: torch.cat([part[name] for part in parts])[: plan.slices] for name in parts[0]}
+    return joined(parts, plan.slices)
 
 
-def _stored(image: Tensor) -> Tensor:
-    return image[:, 0].round().clamp(-1024, 3071).to(torch.int16)
+def _check(plan: SlicePlan) -> None:
+    if plan.frame != "plane":
+        raise InputError("Straightened slices are cut out of CTs.", "Give a VerSe-style folder (--data).")
 
 
-class Slices:
-    """Slices in memory.
+fill = Rendering({"kind": "slices", "version": VERSION}, draw_spines, render_shard, _check).fill
 
-    Args:
-        folder: filled by :func:`fill`.
-        device: where they are kept.
 
-    Raises:
-        InputError: the folder holds none, or one cannot be read.
-    """
-
-    def __init__(self, folder: str | Path, device: str = "cpu") -> None:
-        self.content = read_shards(Path(folder), device)
-
-    def __len__(self) -> int:
-        """Number of slices."""
-        return len(self.content["image"])
+class Slices(Samples):
+    """Slices in memory; their folder is filled by :func:`fill`."""
 
     def get(self, chosen: Sequence[int]) -> dict[str, Tensor]:
         """Some of them, as stored."""
-        return {name: value[torch.as_tensor(chosen, device=value.device)] for name, value in self.content.items()}
+        return {name: self.of(name, chosen) for name in self.content}
 
 
 def _seed(plan: SlicePlan, number: int) -> int:
     view = VIEWS.index(plan.view)
-    return int(np.random.SeedSequence([plan.seed, number, 4, view]).generate_state(1)[0])
+    return seed_of(plan.seed, number, 4, view)
