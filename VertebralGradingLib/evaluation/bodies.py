@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from VertebralGradingLib import pipeline
 from VertebralGradingLib.errors import InputError, MethodError
 from VertebralGradingLib.findings import Finding
+from VertebralGradingLib.findings.states import NOT_ASSESSED
 from VertebralGradingLib.image.sampling import sample
 from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.segmentation import BodyMask
@@ -79,12 +80,11 @@ class Row:
         true_loss: graded loss, NaN where only a reader's grade is known, and ``true_grade``, None where it is not.
         grade, score, interval: of the finding, None when it was not graded.
         mimics: whether the vertebra has one.
-        outcome: the grade in words, or why there is none.
+        outcome: the state, or why it was not assessed.
         edge_sd_mm: standard deviation of an edge as the search tells it.
         dice: overlap of the body with the true mask.
         loss: the graded loss as measured, NaN where it was not.
-        chance: of grade 1 or more, None where it was not graded.
-        posterior_loss: as measured, NaN where it was not.
+        chance, posterior_loss: of grade 1 or more, None where not graded; as measured, NaN where it was not.
     """
 
     subject: str
@@ -185,7 +185,7 @@ def _row(case: Case, level: str, search: str, finding: Finding, body: BodyMask |
         grade=finding.grade,
         score=finding.score,
         interval=finding.grade_interval,
-        outcome=_outcome(finding),
+        outcome=finding.reason if finding.state == NOT_ASSESSED else finding.state,
         edge_sd_mm=_edge_sd(finding),
         dice=None if body is None else overlap(body, case.mask, level),
         loss=_loss(finding),
@@ -304,7 +304,7 @@ def evaluate_folder(
                     Row(
                         case.person, finding.level, search, float(ct.spacing.max()), given[finding.level],
                         tuple(finding.heights_mm.values()), float("nan"), case.grades.get(finding.level),
-                        finding.grade, finding.score, finding.grade_interval, (), _outcome(finding), _edge_sd(finding),
+                        finding.grade, finding.score, finding.grade_interval, (), finding.state, _edge_sd(finding),
                         same,
                     )
                 )  # fmt: skip
@@ -341,10 +341,6 @@ def _loss(finding: Finding) -> float:
     """The largest of anterior, middle and mean loss, as :func:`truth.compare` grades."""
     losses = list(finding.height_loss.values())
     return max(losses[0], losses[1], sum(losses) / len(losses)) if losses else float("nan")
-
-
-def _outcome(finding: Finding) -> str:
-    return finding.state if finding.gradable else finding.reason
 
 
 def _edge_sd(finding: Finding) -> float | None:
