@@ -196,7 +196,7 @@ def test_sentence_of_what_was_not_assessed_gives_the_reason_in_words() -> None:
 def test_sentence_of_an_undecided_vertebra_tells_both_answers(tmp_path: Path) -> None:
     assert sentence(undecided()) == (
         "T11: undecided, focal endplate defect (superior endplate, 13 mm AP x 13 mm LR, 5 mm deep): "
-        "grade 0 if Schmorl node (loss 4 %, -3-11), grade 2 if fracture (loss 29 %, 22-36); the reader decides."
+        "grade 0 if Schmorl node (loss 4 %, -3 to 11), grade 2 if fracture (loss 29 %, 22-36); the reader decides."
     )
     report = report_of(finding("T10", 0, height_loss=dict.fromkeys(POSITIONS, 0.02)), undecided())
     assert summary_sentence(report) == (

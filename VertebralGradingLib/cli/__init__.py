@@ -223,7 +223,7 @@ def _grade_and_write(
 
 def _print(report: Report) -> None:
     from VertebralGradingLib.findings import RESEARCH_USE
-    from VertebralGradingLib.report.sentences import summary_sentence
+    from VertebralGradingLib.report.sentences import hypothesis_text, summary_sentence
     from VertebralGradingLib.report.values import fixed, span
 
     OUT.print(escape(summary_sentence(report)), style="bold")
@@ -246,7 +246,8 @@ def _print(report: Report) -> None:
         loss = fixed(finding.loss_percent, 0) if finding.gradable else ""
         interval = span(finding.loss_interval_percent, 0)
         chances = finding.grade_probabilities
-        remarks = finding.reason or ", ".join(flag for flag in finding.flags if flag != "mask_found")
+        flags = [] if finding.reason else [flag for flag in finding.flags if flag != "mask_found"]
+        remarks = "; ".join([finding.reason or ", ".join(flags), *map(hypothesis_text, finding.hypotheses)])
         table.add_row(
             finding.level,
             finding.state,

@@ -16,6 +16,7 @@ from VertebralGradingLib.morphometry.genant import GRADE_BOUNDS, SEVERITY
 from VertebralGradingLib.report.values import (
     METHOD_NAMES,
     at_position,
+    fixed,
     number,
     pair,
     percent,
@@ -88,10 +89,10 @@ def largest_loss(finding: Finding) -> tuple[str, float] | None:
 
 def hypothesis_text(hypothesis: Hypothesis) -> str:
     """One answer of an undecided vertebra: "grade 2 if fracture (loss 29 %, 22-36)"."""
-    interval = pair(hypothesis.loss_interval_percent)
-    loss = "" if hypothesis.loss_percent is None else f"loss {round(hypothesis.loss_percent)} %"
-    if loss and interval is not None:
-        loss += f", {round(interval[0])}-{round(interval[1])}"
+    interval = span(hypothesis.loss_interval_percent, 0)
+    loss = "" if hypothesis.loss_percent is None else f"loss {fixed(hypothesis.loss_percent, 0)} %"
+    if loss and interval:
+        loss += f", {interval}"
     return f"{state_of_grade(hypothesis.grade)} if {hypothesis.cause}" + (f" ({loss})" if loss else "")
 
 

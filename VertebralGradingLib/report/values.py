@@ -50,9 +50,12 @@ def pair(value: Any) -> tuple[float, float] | None:
 
 
 def span(value: Any, digits: int = 1) -> str:
-    """An interval such as "1.6-2.3", empty when missing."""
+    """An interval such as "1.6-2.3" or "-9 to 9", empty when missing."""
     known = pair(value)
-    return "" if known is None else f"{known[0]:.{digits}f}-{known[1]:.{digits}f}"
+    if known is None:
+        return ""
+    low, high = (f"{round(one, digits) + 0.0:.{digits}f}" for one in known)
+    return f"{low}{' to ' if low.startswith('-') else '-'}{high}"
 
 
 def quantity(finding: Finding, name: str) -> Any:
