@@ -13,8 +13,8 @@ from VertebralGradingLib.findings.states import BORDERLINE, NOT_ASSESSED, TREATE
 from VertebralGradingLib.morphometry.genant import GRADE_BOUNDS
 
 BORDERLINE_CHANCE = 0.10
-"""From this chance of grade 1 or more on a vertebra below grade 1 is borderline: the least limit tried at which at most 5 %
-of unbroken synthetic vertebrae are (``Testing/benchmarks/borderline.py --spines 100 --seed 5000``)."""
+"""From this chance of grade 1 or more on a vertebra below grade 1 is borderline: the least limit tried at which at most
+5 % of unbroken synthetic vertebrae are (``Testing/benchmarks/borderline.py --spines 100 --seed 5000``)."""
 _BLOCKING = {
     "far_off_curve": "centroid far off the spine's curve",
     "cut_by_volume_edge": "cut by the edge of the volume",
