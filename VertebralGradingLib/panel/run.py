@@ -9,9 +9,10 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from VertebralGradingLib.errors import VertebralGradingError
-from VertebralGradingLib.findings import Finding
+from VertebralGradingLib.findings import Finding, Report
 from VertebralGradingLib.findings.states import NOT_REACHED
 from VertebralGradingLib.panel.worker import runLater
+from VertebralGradingLib.report.values import METHOD_NAMES
 from VertebralGradingLib.scene.job import Callbacks
 from VertebralGradingLib.scene.results import StudyResults
 
@@ -175,17 +176,18 @@ class RunPart:
         self.updateState()
         report = results.report
         count = sum(finding.state != NOT_REACHED for finding in report.findings)
+        notRun = _notRun(report)
         if cancelled and report.complete:
-            self.say(_("Cancelled; the earlier findings were kept."))
+            text, notRun = _("Cancelled; the earlier findings were kept."), []
         elif cancelled:
             planned = len(report.findings)
-            self.say(_("Cancelled; {count} of {planned} were finished.").format(count=count, planned=planned))
+            text = _("Cancelled; {count} of {planned} vertebrae were finished.").format(count=count, planned=planned)
         else:
             seconds = time.monotonic() - self._began
-            self.say(_("{count} vertebrae in {seconds:.1f} s.").format(count=count, seconds=seconds))
-        for method, why in dict(report.provenance.get("not_run") or {}).items():
-            self.say(f"{self._ui.statusLabel.text} " + _("{method} did not run: {why}").format(method=method, why=why))
-            self.log(f"{method}: {why}")
+            text = _("{count} vertebrae in {seconds:.1f} s.").format(count=count, seconds=seconds)
+        self.say(" ".join((text, *notRun)))
+        for line in notRun:
+            self.log(line)
         self._onResults(results)
 
     def _failed(self, error: VertebralGradingError, results: StudyResults | None) -> None:
@@ -197,3 +199,10 @@ class RunPart:
         else:
             self._onNothing()
         self.tell(error)
+
+
+def _notRun(report: Report) -> list[str]:
+    """Which methods were asked for and did not run, and why."""
+    notRun = dict(report.provenance.get("not_run") or {})
+    line = _("{method} did not run: {why}")
+    return [line.format(method=METHOD_NAMES.get(method, method), why=why) for method, why in notRun.items()]
