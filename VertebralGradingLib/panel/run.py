@@ -176,18 +176,16 @@ class RunPart:
         self.updateState()
         report = results.report
         count = sum(finding.state != NOT_REACHED for finding in report.findings)
-        notRun = _notRun(report)
         if cancelled and report.complete:
-            text, notRun = _("Cancelled; the earlier findings were kept."), []
+            self.say(_("Cancelled; the earlier findings were kept."))
         elif cancelled:
             planned = len(report.findings)
-            text = _("Cancelled; {count} of {planned} vertebrae were finished.").format(count=count, planned=planned)
+            self.say(_("Cancelled; {count} of {planned} vertebrae were finished.").format(count=count, planned=planned))
         else:
             seconds = time.monotonic() - self._began
-            text = _("{count} vertebrae in {seconds:.1f} s.").format(count=count, seconds=seconds)
-        self.say(" ".join((text, *notRun)))
-        for line in notRun:
-            self.log(line)
+            self.say(_("{count} vertebrae in {seconds:.1f} s.").format(count=count, seconds=seconds))
+        if not (cancelled and report.complete):  # those are of the earlier run
+            self._tellNotRun(report)
         self._onResults(results)
 
     def _failed(self, error: VertebralGradingError, results: StudyResults | None) -> None:
@@ -199,10 +197,12 @@ class RunPart:
         else:
             self._onNothing()
         self.tell(error)
+        if results is not None and not results.report.complete:
+            self._tellNotRun(results.report)
 
-
-def _notRun(report: Report) -> list[str]:
-    """Which methods were asked for and did not run, and why."""
-    notRun = dict(report.provenance.get("not_run") or {})
-    line = _("{method} did not run: {why}")
-    return [line.format(method=METHOD_NAMES.get(method, method), why=why) for method, why in notRun.items()]
+    def _tellNotRun(self, report: Report) -> None:
+        """Say, after what has been said, which methods were asked for and did not run, and why."""
+        for method, why in dict(report.provenance.get("not_run") or {}).items():
+            line = _("{method} did not run: {why}").format(method=METHOD_NAMES.get(method, method), why=why)
+            self.say(f"{self._ui.statusLabel.text} {line}")
+            self.log(line)
