@@ -128,14 +128,22 @@ def unfinished_report(
     findings: Sequence[Finding],
     methods: Sequence[str] = (),
 ) -> Report:
-    """A report of the provisional findings that :func:`grade` had given before it was broken off, and of the rest."""
+    """A report of the provisional findings that :func:`grade` had given before it was broken off, and of the rest.
+
+    Of the methods that were asked for, those without evidence had not had their turn.
+    """
     study = Study(ct, spine, mask, complete=False)
     said = [finding.evidence_of("morphometry") for finding in findings]
     learned = any(one is not None and one.quantities.get("mask_source") == "network" for one in said)
     finder = replace(CLASSICAL, about={"source": "network"}) if learned else CLASSICAL
     rest = _unreached(spine, [finding.level for finding in findings])
-    names = [name for name in dict.fromkeys(methods) if name != "morphometry"]
-    return Report(_describe(study), (*findings, *rest), _provenance(names, {}, finder))
+    ran = {one.method for finding in findings for one in finding.evidence}
+    wanted = [name for name in dict.fromkeys(methods) if name != "morphometry"]
+    provenance = _provenance([name for name in wanted if name in ran], {}, finder)
+    not_run = {name: "The run stopped before it." for name in wanted if name not in ran}
+    if not_run:
+        provenance["not_run"] = not_run
+    return Report(_describe(study), (*findings, *rest), provenance)
 
 
 def _unreached(spine: Spine, finished: Sequence[str]) -> list[Finding]:

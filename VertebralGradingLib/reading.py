@@ -98,6 +98,17 @@ def set_reader(report: Report, name: str, second: bool = False) -> Report:
     return replace(report, provenance={**provenance, entry: name} if name else provenance)
 
 
+def graded_anew(before: Finding, after: Finding) -> Finding:
+    """A finding whose state was decided again: what was agreed with or confirmed goes where it was another answer."""
+
+    def kept(reading: Reading | None) -> Reading | None:
+        if reading is None or before.state == after.state:
+            return reading
+        return _or_none(replace(reading, agreed=False, confirmed=reading.confirmed and bool(reading.state)))
+
+    return replace(after, reading=kept(after.reading), second_reading=kept(after.second_reading))
+
+
 def is_edited(report: Report) -> bool:
     """Whether a reader has changed anything: a grade, an exclusion, a point, the levels."""
     noted = any(report.provenance.get(name) for name in ("points_moved", "levels_shifted"))

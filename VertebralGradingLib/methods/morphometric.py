@@ -28,6 +28,7 @@ from VertebralGradingLib.morphometry.height_rows import (
 )
 from VertebralGradingLib.morphometry.heights import heights_from_points
 from VertebralGradingLib.morphometry.reference import HeightGrade
+from VertebralGradingLib.reading import graded_anew
 from VertebralGradingLib.spine.anatomy import GRADABLE, ORDER, axis_position
 from VertebralGradingLib.study import MeasuredVertebra, Study
 
@@ -267,7 +268,10 @@ def _graded_anew(findings: Sequence[Finding], accepted: str | None = None) -> tu
         accepted: level that the reader has judged and wants graded.
     """
     results = grade_rows([_row_of_finding(f) for f in findings if f.evidence_of("morphometry") is not None])
-    return tuple(_regraded(f, *results[f.level], f.level == accepted) if f.level in results else f for f in findings)
+    return tuple(
+        graded_anew(f, _regraded(f, *results[f.level], f.level == accepted)) if f.level in results else f
+        for f in findings
+    )
 
 
 def _regraded(finding: Finding, result: HeightGrade, without: HeightGrade, accepted: bool) -> Finding:

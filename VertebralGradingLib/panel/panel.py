@@ -189,6 +189,7 @@ class Panel:
     def onResults(self, results: StudyResults) -> None:
         """A study has been graded or loaded."""
         self.explain.leave()
+        results.renew()
         if self._isEntered:
             self.views.arrange(results)
         self.session.open(results)

@@ -9,9 +9,10 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from VertebralGradingLib.errors import VertebralGradingError
-from VertebralGradingLib.findings import Finding
+from VertebralGradingLib.findings import Finding, Report
 from VertebralGradingLib.findings.states import NOT_REACHED
 from VertebralGradingLib.panel.worker import runLater
+from VertebralGradingLib.report.values import METHOD_NAMES
 from VertebralGradingLib.scene.job import Callbacks
 from VertebralGradingLib.scene.results import StudyResults
 
@@ -179,13 +180,12 @@ class RunPart:
             self.say(_("Cancelled; the earlier findings were kept."))
         elif cancelled:
             planned = len(report.findings)
-            self.say(_("Cancelled; {count} of {planned} were finished.").format(count=count, planned=planned))
+            self.say(_("Cancelled; {count} of {planned} vertebrae were finished.").format(count=count, planned=planned))
         else:
             seconds = time.monotonic() - self._began
             self.say(_("{count} vertebrae in {seconds:.1f} s.").format(count=count, seconds=seconds))
-        for method, why in dict(report.provenance.get("not_run") or {}).items():
-            self.say(f"{self._ui.statusLabel.text} " + _("{method} did not run: {why}").format(method=method, why=why))
-            self.log(f"{method}: {why}")
+        if not (cancelled and report.complete):  # those are of the earlier run
+            self._tellNotRun(report)
         self._onResults(results)
 
     def _failed(self, error: VertebralGradingError, results: StudyResults | None) -> None:
@@ -197,3 +197,12 @@ class RunPart:
         else:
             self._onNothing()
         self.tell(error)
+        if results is not None and not results.report.complete:
+            self._tellNotRun(results.report)
+
+    def _tellNotRun(self, report: Report) -> None:
+        """Say, after what has been said, which methods were asked for and did not run, and why."""
+        for method, why in dict(report.provenance.get("not_run") or {}).items():
+            line = _("{method} did not run: {why}").format(method=METHOD_NAMES.get(method, method), why=why)
+            self.say(f"{self._ui.statusLabel.text} {line}")
+            self.log(line)

@@ -9,16 +9,16 @@ import qt
 from slicer.i18n import tr as _
 
 from VertebralGradingLib.findings import POSITIONS, Finding
-from VertebralGradingLib.findings.states import GRADED
+from VertebralGradingLib.findings.states import GRADED, MEANING, NOT_REACHED, TREATED
 from VertebralGradingLib.methods.morphometric import shift_levels
 from VertebralGradingLib.panel.session import Session
-from VertebralGradingLib.reading import EXCLUSIONS, exclude, set_reader, set_reader_state
-from VertebralGradingLib.report.colors import color_of
+from VertebralGradingLib.reading import EXCLUSIONS, agree, confirm, exclude, set_reader, set_reader_state
+from VertebralGradingLib.report.colors import color_of, color_of_state
 from VertebralGradingLib.report.sentences import hypothesis_text, sentence, summary_sentence
 from VertebralGradingLib.report.values import MISSING, fixed, flag_text, percent, reason_text, span
 
-_STATE = 1
-"""Column of the state."""
+_STATE, _LOSS, _CHANCE, _READER, _HEIGHTS = 1, 2, 3, 4, 6
+"""Columns of the table."""
 
 
 class VertebraePart:
@@ -43,16 +43,19 @@ class VertebraePart:
         titles = [
             _("Level"),
             _("State"),
-            _("Loss (90 %)"),
+            _("Graded loss (%)"),
             _("Grade 1+"),
             _("Reader"),
             _("Deformity"),
             _("A/M/P (mm)"),
-            _("Loss (%)"),
+            _("A/M/P loss (%)"),
             _("Remarks"),
         ]
         table.setColumnCount(len(titles))
         table.setHorizontalHeaderLabels(titles)
+        table.horizontalHeaderItem(_LOSS).setToolTip(_("Height loss that is graded, with its 90 % interval"))
+        table.horizontalHeaderItem(_CHANCE).setToolTip(_("Chance of grade 1 or more"))
+        table.horizontalHeaderItem(_HEIGHTS).setToolTip(_("Heights: anterior / middle / posterior"))
         table.verticalHeader().setVisible(False)
         table.horizontalHeader().setStretchLastSection(True)
         ui.readerGradeComboBox.addItems([_("as measured"), *GRADED])
@@ -64,6 +67,8 @@ class VertebraePart:
         ui.redoButton.connect("clicked()", self.onRedo)
         ui.sentenceButton.connect("clicked()", self.onCopySentence)
         ui.readerGradeComboBox.connect("activated(int)", self.onReaderGrade)
+        ui.agreedCheckBox.connect("clicked(bool)", self.onAgreed)
+        ui.confirmedCheckBox.connect("clicked(bool)", self.onConfirmed)
         ui.exclusionComboBox.connect("activated(int)", self.onExclusionChosen)
         ui.exclusionComboBox.lineEdit().connect("editingFinished()", self.onExclusion)
         ui.readerLineEdit.connect("editingFinished()", self.onReader)
@@ -122,6 +127,8 @@ class VertebraePart:
         reading = finding.reading if finding is not None else None
         state = reading.state if reading is not None else ""
         self._ui.readerGradeComboBox.currentIndex = GRADED.index(state) + 1 if state else 0
+        self._ui.agreedCheckBox.checked = reading is not None and reading.agreed
+        self._ui.confirmedCheckBox.checked = reading is not None and reading.confirmed
         self._ui.exclusionComboBox.setEditText(self._shownExclusion())
         report = self._session.report
         if report is not None:
@@ -140,6 +147,10 @@ class VertebraePart:
         ui.redoButton.enabled = session.canRedo
         for widget in (ui.sentenceButton, ui.readerGradeComboBox, ui.exclusionComboBox):
             widget.enabled = chosen
+        ui.agreedCheckBox.enabled = ui.agreedCheckBox.checked or _mayAgree(session.finding)
+        ui.confirmedCheckBox.enabled = ui.confirmedCheckBox.checked or _mayConfirm(session.finding)
+        isTreated = session.finding is not None and session.finding.final_state == TREATED
+        ui.confirmedCheckBox.text = _("Confirmed: treated") if isTreated else _("Confirmed: vertebral fracture")
         for widget in (ui.shiftUpButton, ui.shiftDownButton):
             widget.enabled = isOpen and bool(self._levels)
 
@@ -165,11 +176,23 @@ class VertebraePart:
         self._change(self._session.redo)
 
     def onReaderGrade(self, index: int) -> None:
-        """Take the reader's grade of the chosen vertebra."""
+        """Take the reader's own state of the chosen vertebra, whatever the program's is."""
         report, level = self._session.report, self._session.level
         if not self._busy and report is not None:
             state = GRADED[index - 1] if index > 0 else ""
             self._change(lambda: self._session.apply(set_reader_state(report, level, state)))
+
+    def onAgreed(self, checked: bool) -> None:
+        """The reader has looked at the program's own answer and agrees, or takes that back."""
+        report, level = self._session.report, self._session.level
+        if not self._busy and report is not None:
+            self._change(lambda: self._session.apply(agree(report, level, checked)))
+
+    def onConfirmed(self, checked: bool) -> None:
+        """The reader confirms a fracture, or that the body is treated; or takes that back."""
+        report, level = self._session.report, self._session.level
+        if not self._busy and report is not None:
+            self._change(lambda: self._session.apply(confirm(report, level, checked)))
 
     def onExclusionChosen(self, index: int) -> None:
         """Take an exclusion that was chosen from the list."""
@@ -218,7 +241,7 @@ class VertebraePart:
             self._change(lambda: self._session.apply(shift_levels(report, steps)))
 
     def _fillRow(self, row: int, finding: Finding) -> None:
-        color, chances = color_of(finding), finding.grade_probabilities
+        chances = finding.grade_probabilities
         interval = span(finding.loss_interval_percent, 0)
         loss = fixed(finding.loss_percent, 0) + (f" ({interval})" if interval else "")
         texts = (
@@ -246,10 +269,10 @@ class VertebraePart:
             item = qt.QTableWidgetItem(text)
             item.setToolTip(text)
             if column == _STATE:
-                item.setBackground(qt.QBrush(qt.QColor(color.color)))
-                item.setForeground(qt.QBrush(qt.QColor("#000000")))
-                item.setIcon(_swatch(color.color))  # seen also where the row is chosen
-                item.setToolTip(color.state)
+                _paint(item, color_of_state(finding.state).color)
+                item.setToolTip(f"{finding.state}: {MEANING[finding.state]}")
+            elif column == _READER and (finding.excluded or finding.changed_by_reader):
+                _paint(item, color_of(finding).color)
             self._ui.vertebraTable.setItem(row, column, item)
 
     def _readingText(self, finding: Finding) -> str:
@@ -259,7 +282,29 @@ class VertebraePart:
         texts = [reading.state] if reading.state else []
         if reading.exclusion:
             texts.append(_("excluded: {reason}").format(reason=reading.exclusion))
+        if reading.agreed:
+            texts.append(_("agrees"))
+        if reading.confirmed:
+            texts.append(_("confirmed"))
         return "; ".join(texts)
+
+
+def _mayAgree(finding: Finding | None) -> bool:
+    """Whether there is an answer of the program's that the reader can agree with."""
+    return finding is not None and finding.final_state == finding.state != NOT_REACHED and not finding.excluded
+
+
+def _mayConfirm(finding: Finding | None) -> bool:
+    """Whether there is a deformity that may be a fracture, or a body that may be treated."""
+    if finding is None or finding.excluded:
+        return False
+    return bool(finding.final_grade) or finding.final_state == TREATED
+
+
+def _paint(item: Any, color: str) -> None:
+    item.setBackground(qt.QBrush(qt.QColor(color)))
+    item.setForeground(qt.QBrush(qt.QColor("#000000")))
+    item.setIcon(_swatch(color))  # seen also where the row is chosen
 
 
 def _swatch(color: str) -> qt.QIcon:

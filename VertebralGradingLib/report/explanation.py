@@ -55,7 +55,8 @@ def patch_png(finding: Finding, volume: Volume, spine: Spine | None = None) -> b
     edge = PATCH_MM * 2 * _SCALE
     canvas.halo_text(8, 20, f"{finding.level}  A", 15)
     canvas.halo_text(edge - 8, 20, "P", 15, "end")
-    canvas.halo_text(8, edge - 10, "white: expected height", 13)
+    if points is not None and quantity(finding, "reference_mm") is not None:
+        canvas.halo_text(8, edge - 10, "white: expected height", 13)
     return canvas.png()
 
 

@@ -15,7 +15,7 @@ import slicer
 from numpy.typing import NDArray
 
 from VertebralGradingLib.errors import InputError
-from VertebralGradingLib.findings import Report
+from VertebralGradingLib.findings import SCHEMA, Report
 from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.scene import chart, folder
 from VertebralGradingLib.scene.drawn import CLASSES, LEVEL, LOST, SURFACE, DrawnNodes
@@ -150,6 +150,16 @@ class StudyResults(DrawnNodes):
         if self.points_node is not None:
             fill_points(self.points_node, report.findings)
         self._gather()
+
+    def renew(self) -> None:
+        """Fill the nodes of a scene that an older version has saved with this version's columns, names and colours.
+
+        Raises:
+            InputError: the results cannot be read.
+        """
+        report = self.report
+        if json.loads(self.node.GetParameter("report")).get("schema") != SCHEMA:
+            self.update(report)
 
     def _rename(self, names: dict[str, str]) -> None:
         """Give segments, patches and the user's centroids the new names of their vertebrae."""

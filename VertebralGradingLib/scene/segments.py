@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from vtk.util.numpy_support import numpy_to_vtk
 
 from VertebralGradingLib.findings import Finding
+from VertebralGradingLib.findings.states import NOT_REACHED
 from VertebralGradingLib.report.colors import caption, color_of
 from VertebralGradingLib.resources import resource
 from VertebralGradingLib.scene.inputs import LEVEL_TAG, segment_level
@@ -29,7 +30,7 @@ _TAGS = (LEVEL_TAG, GRADE_TAG, STATE_TAG, INTERVAL_TAG, NAME_TAG, COLOR_TAG, TER
 
 
 def segment_name(finding: Finding) -> str:
-    """Name of a segment: "L1 grade 3", "L1 grade 2 (reader)", "L1 excluded", "T12 not assessed" or so."""
+    """Name of a segment: "L1 grade 3", "L1 grade 2 (reader)", "L1 excluded", "T12 borderline" or so."""
     return f"{finding.level} {caption(finding)}"
 
 
@@ -37,6 +38,8 @@ def fill_segments(
     node: Any, labels: VertebraLabels, findings: Sequence[Finding], to_local: NDArray[np.float64], image_node: Any
 ) -> Iterator[None]:
     """Replace a segmentation's segments by one for each finding that has a label, with its closed surface.
+
+    A vertebra that the run did not reach has none, also where the user's own labels show it.
 
     Args:
         node: segmentation node; its segments take the levels as identifiers.
@@ -54,6 +57,7 @@ def fill_segments(
         node.SetReferenceImageGeometryParameterFromVolumeNode(image_node)
     binary = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
     segmentation.SetSourceRepresentationName(binary)
+    findings = [finding for finding in findings if finding.state != NOT_REACHED]
     image, numbers = _shared_image(labels, findings, to_local)
     for finding in findings:
         if finding.level in numbers:
