@@ -11,7 +11,7 @@ from typing import Any
 import slicer
 
 from . import qt_actions
-from .cases import observers
+from .cases import observers, show_graded_demo
 from .scripted_module import load_module, unload_module
 
 MODULE = Path(__file__).resolve().parents[2] / "VertebralGrading" / "VertebralGrading.py"
@@ -70,6 +70,11 @@ class PanelDriver:
         qt_actions.click(self.ui.gradeButton)
         qt_actions.wait_until(lambda: not self.logic.isGrading(), WAIT_S, "the end of the run")
         qt_actions.settle()
+
+    def show_graded(self, volume: Any, markups: Any) -> None:
+        """Choose CT and centroids of the synthetic spine, which has been graded already: no worker has run."""
+        show_graded_demo(volume, markups)
+        self.choose(volume, markups)
 
     def cell(self, row: int, column: int) -> str:
         """Text of a cell of the table of vertebrae."""

@@ -40,8 +40,7 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def panel(host: SimpleNamespace, tmp_path: Path, models: Path) -> Iterator[PanelDriver]:
     with shown_panel(tmp_path) as driver:
-        driver.choose(add_volume(CT, "demo"), add_points(POINTS))
-        driver.grade()
+        driver.show_graded(add_volume(CT, "demo"), add_points(POINTS))
         driver.ui.explainCollapsibleButton.collapsed = False
         yield driver
 

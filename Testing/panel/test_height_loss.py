@@ -39,8 +39,7 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def panel(host: SimpleNamespace, tmp_path: Path, models: Path) -> Iterator[PanelDriver]:
     with shown_panel(tmp_path) as driver:
-        driver.choose(add_volume(CT, "demo"), add_points(POINTS))
-        driver.grade()
+        driver.show_graded(add_volume(CT, "demo"), add_points(POINTS))
         driver.ui.explainCollapsibleButton.collapsed = False
         yield driver
 
@@ -169,6 +168,7 @@ def test_without_a_model_neighbours_are_the_reference_and_the_panel_says_so(
 @pytest.mark.parametrize("fault", ["worker killed", "scene closed"])
 def test_faults_leave_a_usable_panel(panel: PanelDriver, models: Path, fault: str) -> None:
     write_random_healthivert(models, HEIGHT)
+    panel.grade()  # so that there is a warm worker
     pid = panel.pid
     os.kill(pid, signal.SIGSTOP)
     choose_map(panel)
