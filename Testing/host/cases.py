@@ -20,24 +20,31 @@ from VertebralGradingLib.segmentation.labels import VertebraLabels
 from VertebralGradingLib.spine.points import Point
 from VertebralGradingLib.spine.spine import build_spine
 
+demo = cache(demo_case)
+"""The synthetic spine and its points, drawn once in a process of tests; nobody writes into them."""
+
 
 @cache
-def _graded_demo() -> tuple[str, VertebraLabels]:
+def _graded_demo(points: tuple[Point, ...]) -> tuple[str, VertebraLabels]:
     """Findings (JSON) and bodies of the synthetic spine; graded once in a process of tests."""
     bodies: list[VertebraLabels] = []
-    ct, points = demo_case()
-    report = grade(ct, build_spine(points), on_study=lambda study: bodies.append(body_labels(study)))
+    report = grade(demo()[0], build_spine(points), on_study=lambda study: bodies.append(body_labels(study)))
     return json.dumps(report.to_dict()), bodies[0]
 
 
-def show_graded_demo(volume: Any, markups: Any) -> Any:
+def show_graded_demo(volume: Any, markups: Any, points: Sequence[Point]) -> Any:
     """Put the findings of the synthetic spine into the scene, as a run over these nodes does; returns the results.
+
+    Args:
+        volume: node with the synthetic spine's voxels.
+        markups: node with these points.
+        points: of the synthetic spine, all of them or some.
 
     For tests of what comes after grading; those of grading itself grade.
     """
     from VertebralGradingLib.scene.grading import read_inputs
 
-    report, bodies = _graded_demo()
+    report, bodies = _graded_demo(tuple(points))
     return read_inputs(volume, markups).show(Report.from_dict(json.loads(report)), bodies)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from host import qt_actions
-from host.cases import add_points, add_volume
+from host.cases import add_volume, demo
 from host.panel_driver import WAIT_S, PanelDriver, shown_panel
 
 pytest.importorskip("torch")
@@ -20,11 +20,12 @@ pytest.importorskip("torch")
 from tools.random_healthivert import write_random_healthivert
 
 from VertebralGradingLib.backend.temporary import PREFIX
-from VertebralGradingLib.demo import LEVELS, demo_case
 from VertebralGradingLib.models import places
 from VertebralGradingLib.scene.drawn import ENDPLATE, HEALTHY, MAP
 
-CT, POINTS = demo_case()
+CT, POINTS = demo()
+POINTS = POINTS[1:5]  # the wedged L1 and what is beside it
+LEVELS = [point.level for point in POINTS]
 HEIGHT = 0.7
 """Share of a gap of 40 mm that the random networks expect."""
 
@@ -39,7 +40,7 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def panel(host: SimpleNamespace, tmp_path: Path, models: Path) -> Iterator[PanelDriver]:
     with shown_panel(tmp_path) as driver:
-        driver.show_graded(add_volume(CT, "demo"), add_points(POINTS))
+        driver.show_graded(POINTS)
         driver.ui.explainCollapsibleButton.collapsed = False
         yield driver
 

@@ -18,16 +18,16 @@ from typing import Any
 import numpy as np
 import pytest
 from host import qt_actions
-from host.cases import add_points, add_transform, add_volume, add_warp, observers
+from host.cases import add_points, add_transform, add_volume, add_warp, demo, observers
 from host.panel_driver import is_running
 
-from VertebralGradingLib.demo import WEDGED, demo_case, write_demo_case
+from VertebralGradingLib.demo import WEDGED, write_demo_case
 from VertebralGradingLib.errors import CentroidError, VertebralGradingError
 from VertebralGradingLib.pipeline import grade
 from VertebralGradingLib.spine.spine import build_spine
 
 MODULE = Path(__file__).resolve().parents[2] / "VertebralGrading" / "VertebralGrading.py"
-CT, POINTS = demo_case()
+CT, POINTS = demo()
 POINTS = POINTS[1:5]  # four vertebrae are enough for what a run does, the wedged one among them
 LEVELS = [point.level for point in POINTS]
 WAIT_S = 120
