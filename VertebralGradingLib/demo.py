@@ -50,7 +50,7 @@ def demo_case(seed: int = 0) -> tuple[Volume, list[Point]]:
     affine[:3, :3] = rotation @ np.diag(_SPACING_MM)
     affine[:3, 3] = rotation @ (-(np.array(_SHAPE) - 1) / 2 * _SPACING_MM)
     axes = [(np.arange(n) - (n - 1) / 2) * step for n, step in zip(_SHAPE, _SPACING_MM, strict=True)]
-    x, y, z = np.meshgrid(*axes, indexing="ij")
+    x, y, z = np.meshgrid(*axes, indexing="ij", sparse=True)
     hu, centers = _render(x, y, z)
     rng = np.random.default_rng(seed)
     from scipy.ndimage import gaussian_filter
@@ -66,12 +66,12 @@ def demo_case(seed: int = 0) -> tuple[Volume, list[Point]]:
 def _render(
     x: NDArray[np.float64], y: NDArray[np.float64], z: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
-    """HU of the spine in its own axes (right, anterior, up, mm), and the body centres."""
-    hu = np.full(x.shape, -1000.0)
+    """HU of the spine in its own axes (right (a, 1, 1), anterior (1, b, 1), up (1, 1, c), mm), and the body centres."""
     trunk = (x / 57.0) ** 2 + ((y - 2.0) / 62.0) ** 2
-    hu[trunk < 1.0] = -100.0
-    hu[trunk < 0.85] = 45.0
-    hu[(np.hypot(x, y - 45.0) < 9.0)] = 60.0
+    hu = np.full((*trunk.shape[:2], z.size), -1000.0)
+    hu[trunk[..., 0] < 1.0] = -100.0
+    hu[trunk[..., 0] < 0.85] = 45.0
+    hu[(np.hypot(x, y - 45.0) < 9.0)[..., 0]] = 60.0
     heights = list(zip(_POSTERIOR_MM, _ANTERIOR_RATIO, strict=True))
     total = sum(posterior * (1 + ratio) / 2 for posterior, ratio in heights) + _DISC_MM * (len(LEVELS) - 1)
     top, centers = total / 2, []
@@ -85,14 +85,15 @@ def _render(
         half = (posterior + (posterior * ratio - posterior) * share) / 2 - shape
         upper, lower = half - lost * share, half
         outline = (np.abs(2 * x / _WIDTH_MM) ** 2.5 + np.abs(2 * y / _DEPTH_MM) ** 2.5) ** 0.4
-        inside = np.minimum((1 - outline) * _DEPTH_MM / 2, np.minimum(upper - (z - center[2]), lower + (z - center[2])))
-        disc = (outline < 1.0) & (np.abs(z - center[2]) < mean / 2 + _DISC_MM)
-        hu[disc & (hu < 150) & (inside < 0)] = 85.0
-        hu[inside > 0] = 430.0
-        hu[inside > 1.2] = 150.0
+        rows = np.flatnonzero(np.abs(z - center[2]) < mean / 2 + _DISC_MM)  # the body with its discs lies in these
+        up, part = z[..., rows] - center[2], hu[..., rows[0] : rows[-1] + 1]
+        inside = np.minimum((1 - outline) * _DEPTH_MM / 2, np.minimum(upper - up, lower + up))
+        part[(outline < 1.0) & (part < 150) & (inside < 0)] = 85.0
+        part[inside > 0] = 430.0
+        part[inside > 1.2] = 150.0
         arch = np.hypot(x / 1.2, y + _DEPTH_MM / 2 + 9.0)
-        lamina = (arch > 9.5) & (arch < 14.0) & (y < -_DEPTH_MM / 2 - 1.0) & (np.abs(z - center[2] - 2) < 8.0)
-        hu[lamina] = 350.0
+        lamina = (arch > 9.5) & (arch < 14.0) & (y < -_DEPTH_MM / 2 - 1.0) & (np.abs(up - 2) < 8.0)
+        part[lamina] = 350.0
         centers.append(center + np.array([0.0, 0.0, -lost / 4]))
         top -= mean + _DISC_MM
     return hu, centers

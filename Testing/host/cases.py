@@ -2,15 +2,50 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 import slicer
 from numpy.typing import NDArray
 
+from VertebralGradingLib.demo import demo_case
+from VertebralGradingLib.findings import Report
 from VertebralGradingLib.image.volume import Volume
+from VertebralGradingLib.methods.bodies import body_labels
+from VertebralGradingLib.pipeline import grade
+from VertebralGradingLib.segmentation.labels import VertebraLabels
 from VertebralGradingLib.spine.points import Point
+from VertebralGradingLib.spine.spine import build_spine
+
+demo = cache(demo_case)
+"""The synthetic spine and its points, drawn once in a process of tests; nobody writes into them."""
+
+
+@cache
+def _graded_demo(points: tuple[Point, ...]) -> tuple[str, VertebraLabels]:
+    """Findings (JSON) and bodies of the synthetic spine; graded once in a process of tests."""
+    bodies: list[VertebraLabels] = []
+    report = grade(demo()[0], build_spine(points), on_study=lambda study: bodies.append(body_labels(study)))
+    return json.dumps(report.to_dict()), bodies[0]
+
+
+def show_graded_demo(volume: Any, markups: Any, points: Sequence[Point]) -> Any:
+    """Put the findings of the synthetic spine into the scene, as a run over these nodes does; returns the results.
+
+    Args:
+        volume: node with the synthetic spine's voxels.
+        markups: node with these points.
+        points: of the synthetic spine, all of them or some.
+
+    For tests of what comes after grading; those of grading itself grade.
+    """
+    from VertebralGradingLib.scene.grading import read_inputs
+
+    report, bodies = _graded_demo(tuple(points))
+    return read_inputs(volume, markups).show(Report.from_dict(json.loads(report)), bodies)
 
 
 def add_volume(volume: Volume, name: str = "CT", class_name: str = "vtkMRMLScalarVolumeNode") -> Any:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import slicer
 
+from VertebralGradingLib.spine.points import Point
+
 from . import qt_actions
-from .cases import observers
+from .cases import add_points, add_volume, demo, observers, show_graded_demo
 from .scripted_module import load_module, unload_module
 
 MODULE = Path(__file__).resolve().parents[2] / "VertebralGrading" / "VertebralGrading.py"
@@ -70,6 +72,20 @@ class PanelDriver:
         qt_actions.click(self.ui.gradeButton)
         qt_actions.wait_until(lambda: not self.logic.isGrading(), WAIT_S, "the end of the run")
         qt_actions.settle()
+
+    def show_graded(self, points: Sequence[Point]) -> tuple[Any, Any]:
+        """Choose CT and centroids of the synthetic spine, which has been graded already: no worker has run.
+
+        Args:
+            points: of the synthetic spine, all of them or some.
+
+        Returns:
+            The CT's node and the points'.
+        """
+        volume, markups = add_volume(demo()[0], "demo"), add_points(points)
+        show_graded_demo(volume, markups, points)
+        self.choose(volume, markups)
+        return volume, markups
 
     def cell(self, row: int, column: int) -> str:
         """Text of a cell of the table of vertebrae."""

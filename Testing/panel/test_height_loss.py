@@ -4,26 +4,44 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from host import qt_actions
-from host.cases import add_volume
-from host.panel_driver import WAIT_S, PanelDriver
+from host.cases import add_volume, demo
+from host.panel_driver import WAIT_S, PanelDriver, shown_panel
 
 pytest.importorskip("torch")
 
 from tools.random_healthivert import write_random_healthivert
 
 from VertebralGradingLib.backend.temporary import PREFIX
-from VertebralGradingLib.demo import LEVELS, demo_case
+from VertebralGradingLib.models import places
 from VertebralGradingLib.scene.drawn import ENDPLATE, HEALTHY, MAP
 
-CT, _ = demo_case()
+CT, POINTS = demo()
+POINTS = POINTS[1:5]  # the wedged L1 and what is beside it
+LEVELS = [point.level for point in POINTS]
 HEIGHT = 0.7
 """Share of a gap of 40 mm that the random networks expect."""
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "models"
+    monkeypatch.setenv(places.ENVIRONMENT, str(folder))
+    return folder
+
+
+@pytest.fixture
+def panel(host: SimpleNamespace, tmp_path: Path, models: Path) -> Iterator[PanelDriver]:
+    with shown_panel(tmp_path) as driver:
+        driver.show_graded(POINTS)
+        driver.ui.explainCollapsibleButton.collapsed = False
+        yield driver
 
 
 def choose_map(panel: PanelDriver, level: str = "L1") -> None:
@@ -150,6 +168,7 @@ def test_without_a_model_neighbours_are_the_reference_and_the_panel_says_so(
 @pytest.mark.parametrize("fault", ["worker killed", "scene closed"])
 def test_faults_leave_a_usable_panel(panel: PanelDriver, models: Path, fault: str) -> None:
     write_random_healthivert(models, HEIGHT)
+    panel.grade()  # so that there is a warm worker
     pid = panel.pid
     os.kill(pid, signal.SIGSTOP)
     choose_map(panel)

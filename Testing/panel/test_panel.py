@@ -18,15 +18,15 @@ from typing import Any
 import numpy as np
 import pytest
 from host import dialogs, qt_actions
-from host.cases import add_points, add_segmentation, add_transform, add_volume, add_warp
+from host.cases import add_points, add_segmentation, add_transform, add_volume, add_warp, demo
 from host.install import switches
 from host.panel_driver import WAIT_S, PanelDriver, is_running, shown_panel
 
-from VertebralGradingLib.demo import LEVELS, demo_case
+from VertebralGradingLib.demo import LEVELS
 from VertebralGradingLib.models.cards import Card, Figure
 from VertebralGradingLib.models.weights import describe_file
 
-CT, POINTS = demo_case()
+CT, POINTS = demo()
 
 
 @pytest.fixture
@@ -90,8 +90,7 @@ def test_rows_appear_one_by_one_and_the_window_stays_alive(
 
 
 def test_a_click_on_a_row_looks_at_that_vertebra(panel: PanelDriver, host: SimpleNamespace) -> None:
-    _choose_demo(panel)
-    panel.grade()
+    panel.show_graded(POINTS)
     report = panel.session.report
     manager = panel.slicer.app.layoutManager()
     for row, key in ((4, None), (3, "previous"), (4, "next")):
@@ -114,8 +113,7 @@ def test_a_click_on_a_row_looks_at_that_vertebra(panel: PanelDriver, host: Simpl
 
 def test_drag_override_exclude_shift_undo_redo(panel: PanelDriver) -> None:
     ui, session = panel.ui, panel.session
-    _choose_demo(panel)
-    panel.grade()
+    panel.show_graded(POINTS)
     first = session.report
     qt_actions.click_cell(ui.vertebraTable, 4, 0)
     finding = session.finding
@@ -161,8 +159,7 @@ def test_drag_override_exclude_shift_undo_redo(panel: PanelDriver) -> None:
 
 def test_export_save_close_reload(panel: PanelDriver, host: SimpleNamespace, tmp_path: Path) -> None:
     ui, session = panel.ui, panel.session
-    _choose_demo(panel)
-    panel.grade()
+    panel.show_graded(POINTS)
     qt_actions.click_cell(ui.vertebraTable, 5, 0)
     qt_actions.choose(ui.readerGradeComboBox, "3 severe")
     if ui.exportCollapsibleButton.collapsed:
@@ -319,8 +316,7 @@ def test_placing_points_enables_grade(panel: PanelDriver) -> None:
 
 def test_the_panel_shows_the_study_of_the_chosen_ct(panel: PanelDriver) -> None:
     ui = panel.ui
-    first, _ = _choose_demo(panel)
-    panel.grade()
+    first, _ = panel.show_graded(POINTS)
     qt_actions.choose(ui.readerGradeComboBox, "3 severe")
     second = add_volume(CT, "another")
     qt_actions.choose(ui.ctSelector, second)
@@ -339,8 +335,7 @@ def test_the_panel_shows_the_study_of_the_chosen_ct(panel: PanelDriver) -> None:
 
 def test_leaving_in_mid_run_and_coming_back_changes_nothing(panel: PanelDriver) -> None:
     ui = panel.ui
-    _choose_demo(panel)
-    panel.grade()
+    panel.show_graded(POINTS)
     qt_actions.click(ui.gradeButton)
     qt_actions.wait_until(lambda: ui.vertebraTable.rowCount >= 1, WAIT_S, "a row")
     panel.slicer.util.selectModule("Volumes")
@@ -352,8 +347,7 @@ def test_leaving_in_mid_run_and_coming_back_changes_nothing(panel: PanelDriver) 
 
 def test_a_run_that_is_cancelled_at_once_shows_the_earlier_findings(panel: PanelDriver) -> None:
     ui = panel.ui
-    _choose_demo(panel)
-    panel.grade()
+    panel.show_graded(POINTS)
     qt_actions.click(ui.gradeButton)
     panel.logic.cancelGrading()
     qt_actions.wait_until(lambda: not panel.logic.isGrading(), WAIT_S, "the end of the run")
@@ -380,8 +374,7 @@ def test_the_readers_name_is_recorded_and_what_is_typed_is_kept(panel: PanelDriv
 
 
 def test_results_that_cannot_be_read_can_be_graded_again(panel: PanelDriver) -> None:
-    _choose_demo(panel)
-    panel.grade()
+    panel.show_graded(POINTS)
     panel.session.results.node.SetParameter("report", "[]")
     panel.slicer.util.selectModule("Volumes")
     panel.slicer.util.selectModule("VertebralGrading")
@@ -404,8 +397,7 @@ def test_the_device_is_remembered(panel: PanelDriver) -> None:
 def test_leaving_the_module_gives_the_layout_back(panel: PanelDriver) -> None:
     node = panel.slicer.app.layoutManager().layoutLogic().GetLayoutNode()
     before = node.GetViewArrangement()
-    _choose_demo(panel)
-    panel.grade()
+    panel.show_graded(POINTS)
     assert node.GetViewArrangement() != before
     panel.slicer.util.selectModule("Volumes")
     assert node.GetViewArrangement() == before
@@ -513,8 +505,7 @@ def test_reloading_the_module_in_mid_run_ends_the_run(panel: PanelDriver) -> Non
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_both_themes(panel: PanelDriver, theme: str) -> None:
     qt_actions.set_theme(theme)
-    _choose_demo(panel)
-    panel.grade()
+    panel.show_graded(POINTS)
     qt_actions.click_cell(panel.ui.vertebraTable, 2, 0)
     panel.shot(f"{theme}-graded")
     item = panel.ui.vertebraTable.item(2, 1)

@@ -55,6 +55,11 @@ def _mask(name: str) -> Volume:
     return read_labels(DATA / name)
 
 
+@cache
+def _rendered(mask: str) -> Volume:
+    return ct_from_mask(_mask(mask))
+
+
 def _spine(name: str) -> Spine:
     return build_spine(read_points(DATA / name))
 
@@ -82,7 +87,7 @@ def _from_mask(mask: str, ct: str | None = None) -> Report:
 def _from_rendered(mask: str, points: str, search: str) -> Report:
     if search == "network":
         pytest.importorskip("torch")
-    return _shown(grade(ct_from_mask(_mask(mask)), _spine(points), bodies_by=search))
+    return _shown(grade(_rendered(mask), _spine(points), bodies_by=search))
 
 
 def _shown(report: Report) -> Report:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,14 @@ pytestmark = [
 ]
 
 
+_read = cache(read_volume)
+"""The same scan is read once for all parameters; nobody writes into it."""
+
+
 @pytest.mark.parametrize("factor", [2, 3, 5])
 def test_normal_thoracic_bodies_are_graded_normal_or_not_at_all(factor: int) -> None:
     case = DATA / "lidc-0314"
-    ct = read_volume(case / "LIDC-IDRI-0314_spine_crop_ct.nii.gz")
+    ct = _read(case / "LIDC-IDRI-0314_spine_crop_ct.nii.gz")
     count = ct.shape[2] // factor
     thick = ct.array[:, :, : count * factor].reshape(*ct.shape[:2], count, factor).mean(-1)
     affine = ct.affine.copy()
@@ -46,7 +51,7 @@ def test_normal_thoracic_bodies_are_graded_normal_or_not_at_all(factor: int) -> 
 @pytest.mark.parametrize("shift_mm", [3.0, 6.0, 9.0])
 def test_a_body_cut_by_padding_is_not_graded(shift_mm: float) -> None:
     case = DATA / "totalseg-example"
-    ct = read_volume(case / "example_ct.nii.gz")
+    ct = _read(case / "example_ct.nii.gz")
     spine = build_spine(read_points(case / "example_bodies.mrk.json"))
     padded = np.array(ct.array)
     top = int(np.rint(ct.to_index(spine.by_level["L1"].center + np.array([0.0, 0.0, shift_mm]))[2]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -93,9 +94,20 @@ def test_centroids_from_mask_can_be_read_back(tmp_path: Path) -> None:
         assert np.linalg.norm(found[point.level] - point.position) < 3.0
 
 
-def _case(folder: Path, fault: str) -> list[str | Path]:
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """The demo's files, to be copied."""
+    return write_demo_case(tmp_path_factory.mktemp("demo"))
+
+
+def _copied(files: tuple[str, str], folder: Path) -> tuple[Path, Path]:
+    ct_path, points_path = (Path(shutil.copy(file, folder)) for file in files)
+    return ct_path, points_path
+
+
+def _case(folder: Path, files: tuple[str, str], fault: str) -> list[str | Path]:
     """Arguments of a run that must fail, and why."""
-    ct_path, points_path = write_demo_case(folder)
+    ct_path, points_path = _copied(files, folder)
     good = ["grade", ct_path, "--centroids", points_path, "--out", folder / "out"]
     ct, points = demo_case()
     if fault == "no such image":
@@ -118,6 +130,7 @@ def _case(folder: Path, fault: str) -> list[str | Path]:
     if fault == "unknown method":
         return [*good, "--method", "guess"]
     if fault == "unwritable":
+        write_markups(points[1:3], points_path)  # it is found when everything has been graded
         (folder / "out").write_text("a file where the folder should be", encoding="utf-8")
     return good
 
@@ -137,8 +150,10 @@ def _case(folder: Path, fault: str) -> list[str | Path]:
         ("unwritable", 7),
     ],
 )
-def test_errors_have_their_exit_code_and_a_hint_and_no_traceback(tmp_path: Path, fault: str, code: int) -> None:
-    finished = run(*_case(tmp_path, fault))
+def test_errors_have_their_exit_code_and_a_hint_and_no_traceback(
+    tmp_path: Path, files: tuple[str, str], fault: str, code: int
+) -> None:
+    finished = run(*_case(tmp_path, files, fault))
     assert finished.returncode == code, finished.stderr
     assert "Error:" in finished.stderr
     assert "Hint:" in finished.stderr
@@ -150,8 +165,8 @@ def test_mask_only_with_a_ct_is_wrong_usage(tmp_path: Path) -> None:
     assert run("grade", "ct.nii.gz", "--mask-only", "mask.nii.gz", cwd=tmp_path).returncode == 2
 
 
-def test_lowest_names_unnamed_points(tmp_path: Path) -> None:
-    ct_path, points_path = write_demo_case(tmp_path)
+def test_lowest_names_unnamed_points(tmp_path: Path, files: tuple[str, str]) -> None:
+    ct_path, points_path = _copied(files, tmp_path)
     write_markups([Point(p.position, None, f"F-{n}") for n, p in enumerate(demo_case()[1])], points_path)
     finished = run("grade", ct_path, "--centroids", points_path, "--lowest", "L4", "--out", tmp_path / "out")
     assert finished.returncode == 0, finished.stderr

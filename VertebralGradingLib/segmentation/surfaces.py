@@ -33,11 +33,12 @@ def best_surface(
         padded = np.concatenate([cost[-turn:], cost, cost[:turn]], axis=0)
         choice, margin = best_surface(padded, False, steps, jump)
         return choice[turn:-turn], margin[turn:-turn]
+    across, along = np.ascontiguousarray(cost.swapaxes(0, 1)), cost
+    ways = [way.swapaxes(0, 1) for way in _gather(np.stack([across, across[::-1, ::-1]]), (0, 0), steps, jump)]
+    ways.extend(_gather(np.stack([along, along[::-1, ::-1]] * 3), (0, 0, 1, 1, -1, -1), steps, jump))
     total = np.zeros_like(cost)
-    for direction in ((0, 1), (1, 0), (1, 1), (1, -1)):
-        total += _gather(cost, direction, steps, jump)
-        flipped = _gather(cost[::-1, ::-1], direction, steps, jump)
-        total += flipped[::-1, ::-1]
+    for n, way in enumerate(ways):
+        total += way[::-1, ::-1] if n % 2 else way
     choice = total.argmin(axis=-1)
     best = np.take_along_axis(total, choice[..., None], -1)[..., 0]
     distance = np.abs(np.arange(cost.shape[-1]) - choice[..., None])
@@ -46,27 +47,34 @@ def best_surface(
 
 
 def _gather(
-    cost: NDArray[np.float32], direction: tuple[int, int], steps: tuple[float, ...], jump: float
+    cost: NDArray[np.float32], sideways: tuple[int, ...], steps: tuple[float, ...], jump: float
 ) -> NDArray[np.float32]:
-    """Cheapest way to each candidate along one direction, coming from the sheet's edge."""
-    step_a, step_b = direction
-    if step_a == 0:
-        swapped = np.ascontiguousarray(cost.swapaxes(0, 1))
-        return _gather(swapped, (1, 0), steps, jump).swapaxes(0, 1)
+    """Cheapest way to each candidate of several sheets, row after row, coming from a sheet's edge.
+
+    Args:
+        cost: (sheets, a, b, n); all sheets are walked at once, since a row alone is too short for numpy to be quick.
+        sideways: by how many columns each sheet's way moves with every row: 0, 1 or -1.
+        steps: as in :func:`best_surface`.
+        jump: as in :func:`best_surface`.
+    """
     out = np.array(cost, copy=True)
-    count = cost.shape[2]
-    for a in range(1, cost.shape[0]):
-        previous = out[a - 1]
-        if step_b == 1:
-            previous = np.concatenate([np.zeros((1, count), previous.dtype), previous[:-1]])
-        elif step_b == -1:
-            previous = np.concatenate([previous[1:], np.zeros((1, count), previous.dtype)])
-        least = previous.min(axis=1, keepdims=True)
+    previous = np.zeros_like(out[:, 0])
+    for a in range(1, cost.shape[1]):
+        for sheet, step in enumerate(sideways):
+            if step == 1:
+                previous[sheet, 1:] = out[sheet, a - 1, :-1]
+            elif step == -1:
+                previous[sheet, :-1] = out[sheet, a - 1, 1:]
+            else:
+                previous[sheet] = out[sheet, a - 1]
+        least = previous.min(axis=-1, keepdims=True)
         best = np.minimum(previous, least + jump)
         for shift, price in enumerate(steps[1:], start=1):
-            np.minimum(best[:, shift:], previous[:, :-shift] + price, out=best[:, shift:])
-            np.minimum(best[:, :-shift], previous[:, shift:] + price, out=best[:, :-shift])
-        out[a] = cost[a] + best - least
+            dearer = previous + price
+            np.minimum(best[..., shift:], dearer[..., :-shift], out=best[..., shift:])
+            np.minimum(best[..., :-shift], dearer[..., shift:], out=best[..., :-shift])
+        best += cost[:, a]
+        np.subtract(best, least, out=out[:, a])
     return out
 
 
