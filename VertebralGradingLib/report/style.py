@@ -12,7 +12,8 @@ h1 { font-size: 25px; line-height: 1.25; margin: 0 0 10px; font-weight: 650; }
 h2 { font-size: 17px; margin: 34px 0 12px; padding-bottom: 5px; border-bottom: 1px solid #d5dade; font-weight: 650; }
 p { margin: 0 0 10px; max-width: 100ch; }
 small { font-size: 12px; color: #57606a; }
-.warning { border-left: 4px solid #D55E00; background: #fff3e6; padding: 7px 12px; font-weight: 600; max-width: none; margin: 6px 0 0; }
+.warning { border-left: 4px solid #D55E00; background: #fff3e6; padding: 7px 12px; margin: 6px 0 0;
+           font-weight: 600; max-width: none; }
 .use { border-left: 4px solid #1f2328; background: #f1f3f5; padding: 7px 12px; margin: 0; max-width: none;
   font-weight: 600; }
 .tiles { display: flex; flex-wrap: wrap; gap: 12px; margin: 18px 0 14px; }
