@@ -208,7 +208,7 @@ def test_other_methods_are_chosen_told_and_reported(panel: PanelDriver, models: 
     panel.grade()
     qt_actions.click_cell(panel.ui.vertebraTable, LEVELS.index("L1"), 0)
     finding = panel.session.finding
-    assert finding.primary_method == "morphometry"
+    assert finding.state == f"grade {finding.evidence_of('morphometry').grade}", "other methods change no state"
     assert {item.method for item in finding.evidence} == {"morphometry", "neighbours", "healthivert", "dae"}
     qt_actions.wait_until(lambda: "Diffusion autoencoder: grade" in panel.ui.sentenceLabel.text, WAIT_S)
     choose_drawn(panel)
@@ -228,7 +228,14 @@ def test_method_whose_model_is_damaged_is_told(panel: PanelDriver, models: Path)
     qt_actions.click(panel.ui.gradeButton)
     qt_actions.wait_until(lambda: not panel.logic.isGrading(), WAIT_S, "the end")
     qt_actions.settle()
+    assert "Diffusion autoencoder did not run" in panel.ui.statusLabel.text
     assert "model" in panel.ui.statusLabel.text
+    assert "Diffusion autoencoder did not run" in panel.ui.logText.toPlainText()
+    assert panel.session.report.provenance["methods"] == ["morphometry"]
+    assert "model" in panel.session.report.provenance["not_run"]["dae"]
+    assert panel.ui.vertebraTable.rowCount == len(LEVELS), "morphometry has graded all the same"
+    assert {finding.state for finding in panel.session.report.findings} == {"grade 0", "grade 2"}
     panel.ui.methodsComboBox.currentText = "morphometry"
     panel.grade()
+    assert "did not run" not in panel.ui.statusLabel.text
     assert panel.ui.vertebraTable.rowCount == len(LEVELS)

@@ -23,6 +23,7 @@ from host.panel_driver import is_running
 
 from VertebralGradingLib.demo import WEDGED, write_demo_case
 from VertebralGradingLib.errors import CentroidError, VertebralGradingError
+from VertebralGradingLib.findings.states import NOT_REACHED
 from VertebralGradingLib.pipeline import grade
 from VertebralGradingLib.spine.spine import build_spine
 
@@ -100,6 +101,10 @@ def _grades(report: Any) -> dict[str, int | None]:
     return {finding.level: finding.grade for finding in report.findings}
 
 
+def _finished(report: Any) -> list[str]:
+    return [finding.level for finding in report.findings if finding.state != NOT_REACHED]
+
+
 @cache
 def _here() -> Any:
     """What grading in this process gives; nobody changes it."""
@@ -170,8 +175,10 @@ def test_cancel_keeps_the_finished_rows_and_the_worker(logic: Any) -> None:
     qt_actions.wait_until(lambda: run.ended, WAIT_S, "the end of the run")
     results, cancelled = run.done[0]
     assert cancelled
-    assert 1 <= len(results.report.findings) < len(LEVELS)
-    assert results.table_node.GetNumberOfRows() == len(results.report.findings)
+    assert 1 <= len(_finished(results.report)) < len(LEVELS)
+    assert _finished(results.report) == LEVELS[: len(_finished(results.report))]
+    assert [finding.level for finding in results.report.findings] == LEVELS, "the rest is told as not reached"
+    assert results.table_node.GetNumberOfRows() == len(LEVELS)
     assert not results.report.study["complete"]
     assert logic._keeper.isAlive()
 
@@ -266,7 +273,8 @@ def test_a_worker_that_does_not_listen_is_ended(logic: Any, monkeypatch: pytest.
     qt_actions.wait_until(lambda: run.ended, WAIT_S, "the end of the run")
     results, cancelled = run.done[0]
     assert cancelled
-    assert [finding.level for finding in results.report.findings] == run.rows
+    assert _finished(results.report) == run.rows
+    assert [finding.level for finding in results.report.findings] == LEVELS
     assert not logic._keeper.isAlive()
 
 
@@ -278,8 +286,9 @@ def test_a_killed_worker_is_told_rows_are_kept_and_the_next_run_works(logic: Any
     error, results = run.errors[0]
     assert "stopped" in error.message
     assert error.hint
-    assert [finding.level for finding in results.report.findings] == run.rows
-    assert results.table_node.GetNumberOfRows() == len(run.rows)
+    assert _finished(results.report) == run.rows
+    assert [finding.level for finding in results.report.findings] == LEVELS
+    assert results.table_node.GetNumberOfRows() == len(LEVELS)
     again = Run()
     logic.startGrading(volume, markups, callbacks=again.callbacks())
     qt_actions.wait_until(lambda: again.ended, WAIT_S, "the second result")

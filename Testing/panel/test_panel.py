@@ -27,6 +27,8 @@ from VertebralGradingLib.models.cards import Card, Figure
 from VertebralGradingLib.models.weights import describe_file
 
 CT, POINTS = demo()
+STATE, READER = 1, 4
+"""Columns of the panel's table."""
 
 
 @pytest.fixture
@@ -82,7 +84,7 @@ def test_rows_appear_one_by_one_and_the_window_stays_alive(
     assert ui.vertebraTable.rowCount == len(LEVELS)
     assert ui.gradeButton.text == "Grade"
     assert [panel.cell(row, 0) for row in range(6)] == list(LEVELS)
-    assert panel.cell(LEVELS.index("L1"), 1) == "2"
+    assert panel.cell(LEVELS.index("L1"), STATE) == "grade 2"
     assert "vertebrae in" in ui.statusLabel.text
     panel.shot("graded")
     with capsys.disabled():
@@ -125,14 +127,14 @@ def test_drag_override_exclude_shift_undo_redo(panel: PanelDriver) -> None:
     qt_actions.settle()
     dragged = session.report
     assert session.finding.heights_mm["anterior"] == pytest.approx(finding.heights_mm["anterior"] - 9.0, abs=0.01)
-    assert panel.cell(4, 1) == "2"
-    qt_actions.choose(ui.readerGradeComboBox, "1 mild")
+    assert panel.cell(4, STATE) == "grade 2"
+    qt_actions.choose(ui.readerGradeComboBox, "grade 1")
     assert session.finding.final_grade == 1
-    assert panel.cell(4, 3) == "1"
+    assert panel.cell(4, READER) == "grade 1"
     qt_actions.click_cell(ui.vertebraTable, 2, 0)
     qt_actions.choose(ui.exclusionComboBox, "Schmorl node")
     assert session.finding.final_grade is None
-    assert "Schmorl" in panel.cell(2, 3)
+    assert "Schmorl" in panel.cell(2, READER)
     qt_actions.type_text(ui.readerLineEdit, "AB")
     qt_actions.press(ui.readerLineEdit, "Return")
     assert session.report.provenance["reader"] == "AB"
@@ -161,7 +163,7 @@ def test_export_save_close_reload(panel: PanelDriver, host: SimpleNamespace, tmp
     ui, session = panel.ui, panel.session
     panel.show_graded(POINTS)
     qt_actions.click_cell(ui.vertebraTable, 5, 0)
-    qt_actions.choose(ui.readerGradeComboBox, "3 severe")
+    qt_actions.choose(ui.readerGradeComboBox, "grade 3")
     if ui.exportCollapsibleButton.collapsed:
         qt_actions.click(ui.exportCollapsibleButton)
     assert not ui.exportButton.enabled
@@ -177,9 +179,10 @@ def test_export_save_close_reload(panel: PanelDriver, host: SimpleNamespace, tmp
     qt_actions.click(ui.exportButton)
     assert "findings.csv" in ui.exportLabel.text
     told = json.loads((folder / "findings.json").read_text(encoding="utf-8"))
-    assert told["findings"][5]["reading"]["grade"] == 3
+    assert told["findings"][5]["reading"]["state"] == "grade 3"
     rows = list(csv.DictReader((folder / "findings.csv").open(encoding="utf-8")))
     assert rows[5]["reader_grade"] == "3"
+    assert rows[5]["reader_state"] == "grade 3"
     assert (folder / "report.html").read_text(encoding="utf-8").count("Research software") >= 1
     shown = session.report.to_dict()
     path = tmp_path / "study.mrb"
@@ -192,7 +195,7 @@ def test_export_save_close_reload(panel: PanelDriver, host: SimpleNamespace, tmp
     qt_actions.settle()
     assert ui.vertebraTable.rowCount == 6
     assert session.report.to_dict() == shown
-    assert panel.cell(5, 3) == "3"
+    assert panel.cell(5, READER) == "grade 3"
     assert not ui.undoButton.enabled
     assert ui.ctSelector.currentNode() is not None
     assert ui.gradeButton.enabled
@@ -207,7 +210,10 @@ def test_cancel_keeps_rows_and_a_double_click_does_not_cancel(panel: PanelDriver
     qt_actions.click(ui.gradeButton)
     qt_actions.wait_until(lambda: not panel.logic.isGrading(), WAIT_S, "the end of the run")
     assert "Cancelled" in ui.statusLabel.text
-    assert 1 <= ui.vertebraTable.rowCount < len(LEVELS)
+    finished = [level for row, level in enumerate(LEVELS) if panel.cell(row, STATE) != "not reached"]
+    assert 1 <= len(finished) < len(LEVELS)
+    assert finished == list(LEVELS[: len(finished)])
+    assert [panel.cell(row, 0) for row in range(ui.vertebraTable.rowCount)] == list(LEVELS), "the rest has rows too"
     assert ui.gradeButton.text == "Grade"
     assert ui.gradeButton.enabled
 
@@ -272,7 +278,7 @@ def test_transforms_are_followed_from_the_panel(panel: PanelDriver, kind: str) -
     volume.SetAndObserveTransformNodeID(move.GetID())
     markups.SetAndObserveTransformNodeID(move.GetID())
     panel.grade()
-    assert panel.cell(LEVELS.index("L1"), 1) == "2", str(panel.ui.statusLabel.text)
+    assert panel.cell(LEVELS.index("L1"), STATE) == "grade 2", str(panel.ui.statusLabel.text)
     assert panel.ui.vertebraTable.rowCount == len(LEVELS)
 
 
@@ -289,7 +295,7 @@ def test_sample_and_centroids_from_segmentation(panel: PanelDriver) -> None:
     made = ui.centroidsSelector.currentNode()
     assert [made.GetNthControlPointLabel(n) for n in range(6)] == list(LEVELS)
     panel.grade()
-    assert panel.cell(LEVELS.index("L1"), 1) == "2"
+    assert panel.cell(LEVELS.index("L1"), STATE) == "grade 2"
 
 
 def _bodies(results: Any) -> Any:
@@ -317,7 +323,7 @@ def test_placing_points_enables_grade(panel: PanelDriver) -> None:
 def test_the_panel_shows_the_study_of_the_chosen_ct(panel: PanelDriver) -> None:
     ui = panel.ui
     first, _ = panel.show_graded(POINTS)
-    qt_actions.choose(ui.readerGradeComboBox, "3 severe")
+    qt_actions.choose(ui.readerGradeComboBox, "grade 3")
     second = add_volume(CT, "another")
     qt_actions.choose(ui.ctSelector, second)
     assert ui.vertebraTable.rowCount == 0, "no findings of another image are shown"
@@ -328,7 +334,7 @@ def test_the_panel_shows_the_study_of_the_chosen_ct(panel: PanelDriver) -> None:
     qt_actions.choose(ui.ctSelector, first)
     assert ui.vertebraTable.rowCount == 6
     assert panel.session.results.image_node is first
-    assert "3" in [panel.cell(row, 3) for row in range(6)]
+    assert "grade 3" in [panel.cell(row, READER) for row in range(6)]
     names = [ui.ctSelector.currentNode().GetName()]
     assert not any("patch" in name for name in names)
 
@@ -430,7 +436,7 @@ def test_without_torch_the_panel_says_so_and_grades(
     panel.shot("no-torch")
     _choose_demo(panel)
     panel.grade()
-    assert panel.cell(LEVELS.index("L1"), 1) == "2", (
+    assert panel.cell(LEVELS.index("L1"), STATE) == "grade 2", (
         str(panel.ui.statusLabel.text),
         [[panel.cell(row, column) for column in range(9)] for row in range(panel.ui.vertebraTable.rowCount)],
     )
@@ -508,6 +514,6 @@ def test_both_themes(panel: PanelDriver, theme: str) -> None:
     panel.show_graded(POINTS)
     qt_actions.click_cell(panel.ui.vertebraTable, 2, 0)
     panel.shot(f"{theme}-graded")
-    item = panel.ui.vertebraTable.item(2, 1)
+    item = panel.ui.vertebraTable.item(2, STATE)
     assert item.background().color().name() == "#e69f00"
     assert item.foreground().color().name() == "#000000"

@@ -95,7 +95,7 @@ def _shown(report: Report) -> Report:
     for finding in report.findings:
         heights = " ".join(f"{value:5.1f}" for value in finding.heights_mm.values())
         losses = " ".join(f"{value:5.2f}" for value in finding.height_loss.values())
-        print(f"{finding.level:4s} grade {finding.grade} | {heights} mm | {losses} | {finding.flags} {finding.reason}")
+        print(f"{finding.level:4s} {finding.state} | {heights} mm | {losses} | {finding.flags} {finding.reason}")
     return report
 
 
@@ -111,14 +111,14 @@ def _at_least(report: Report, least: int) -> set[str]:
     return {level for level, value in _grades(report).items() if value is not None and value >= least}
 
 
-def test_normal_lumbar_spine_from_points(search: str) -> None:
+def test_lumbar_spine_without_fracture_from_points(search: str) -> None:
     report = _from_points(TOTALSEG, search)
     assert set(_grades(report)) == set(LUMBAR)
     assert None not in _grades(report).values()
     assert _at_least(report, 2) == set()
 
 
-def test_normal_lumbar_spine_from_the_mask_of_another_tool() -> None:
+def test_lumbar_spine_without_fracture_from_the_mask_of_another_tool() -> None:
     report = _from_mask("totalseg-example/totalseg.nii.gz", TOTALSEG[0])
     assert set(LUMBAR) <= {level for level, value in _grades(report).items() if value is not None}
     assert not _at_least(report, 2) & set(LUMBAR)
@@ -135,9 +135,7 @@ def test_giant_schmorl_node_is_shown_and_left_to_the_reader(search: str) -> None
     finding = _finding(_from_points(AORTA, search), "T11")
     assert "focal_endplate_defect" in finding.flags
     assert finding.height_loss["middle"] >= 0.25
-    assert finding.suggested_exclusion == "schmorl_node"
-    assert not finding.gradable
-    assert finding.grade is None
+    _is_undecided(finding)
     evidence = finding.evidence_of("morphometry")
     assert evidence is not None
     assert evidence.grade is not None
@@ -149,6 +147,37 @@ def test_giant_schmorl_node_is_shown_and_left_to_the_reader(search: str) -> None
     assert 7.0 <= superior[0]["extent_lr_mm"] <= 17.0
     assert 4.0 <= superior[0]["depth_mm"] <= 14.0
     assert "mm" in finding.reason
+
+
+def _is_undecided(finding: Finding) -> None:
+    """Grade 0 if it is a Schmorl node, grade 2 or more if it is a fracture, and no grade of its own."""
+    assert finding.state == "undecided"
+    assert not finding.gradable
+    assert finding.grade is None
+    assert (finding.score, finding.loss_percent, finding.grade_probabilities) == (None, None, None)
+    node, fracture = finding.hypotheses
+    assert (node.cause, node.grade) == ("Schmorl node", 0)
+    assert fracture.cause == "fracture"
+    assert fracture.grade >= 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "methods",
+    [("neighbours",), ("healthivert",), ("dae",), ("neighbours", "healthivert", "dae")],
+    ids="+".join,
+)
+def test_giant_schmorl_node_is_undecided_whatever_methods_are_chosen(methods: tuple[str, ...]) -> None:
+    if methods != ("neighbours",):
+        pytest.importorskip("torch")
+    alone = _from_points(AORTA, "classical")
+    report = _shown(grade(_ct(AORTA[0]), _spine(AORTA[1]), methods=methods, bodies_by="classical"))
+    assert "not_run" not in report.provenance
+    finding, before = _finding(report, "T11"), _finding(alone, "T11")
+    _is_undecided(finding)
+    assert finding.hypotheses == before.hypotheses
+    assert {item.method for item in finding.evidence} == {"morphometry", *methods}
+    assert [one.state for one in report.findings] == [one.state for one in alone.findings], "no method changes a state"
 
 
 def test_neighbors_of_the_schmorl_node_are_not_fractured(search: str) -> None:

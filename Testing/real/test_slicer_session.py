@@ -31,6 +31,7 @@ from VertebralGradingLib.spine.points import read_points
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("VERTEBRAL_GRADING_DATA") or ROOT.parent / "shared" / "data")
+AORTA = DATA / "totalseg-aorta/ct_cropped.nii.gz", DATA / "totalseg-aorta/ct_cropped_bodies.mrk.json"
 TOTALSEG = DATA / "totalseg-example/example_ct.nii.gz", DATA / "totalseg-example/example_bodies.mrk.json"
 VERSE_MASK = DATA / "verse004/sub-verse004_seg-vert_msk.nii.gz"
 VERSE_POINTS = DATA / "verse004/sub-verse004_bodies.mrk.json"
@@ -238,7 +239,7 @@ def test_a_readers_session_through_the_panel(app: Application, tmp_path: Path) -
         place = np.array(finding.points_ras_mm[0]) - 9.0 * up
         panel.session.results.points_node.SetNthControlPointPositionWorld(12, *place)
         assert panel.session.finding.grade >= 1
-        qt_actions.choose(panel.ui.readerGradeComboBox, "3 severe")
+        qt_actions.choose(panel.ui.readerGradeComboBox, "grade 3")
         assert panel.session.finding.final_grade == 3
         panel.shot("totalseg-edited")
         qt_actions.click(panel.ui.undoButton)
@@ -259,3 +260,32 @@ def test_a_readers_session_through_the_panel(app: Application, tmp_path: Path) -
         slicer.util.loadScene(str(path))
         qt_actions.wait_until(lambda: panel.ui.vertebraTable.rowCount == 5, WAIT_S, "the loaded study")
         assert panel.session.report.to_dict() == shown
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("methods", ["morphometry", "morphometry, neighbours", "all"])
+def test_a_giant_schmorl_node_is_undecided_in_the_panel(app: Application, tmp_path: Path, methods: str) -> None:
+    import slicer
+    from host import qt_actions
+    from host.panel_driver import shown_panel
+
+    if methods == "all":
+        pytest.importorskip("torch")
+    with shown_panel(tmp_path) as panel:
+        panel.choose(slicer.util.loadVolume(str(AORTA[0])), slicer.util.loadMarkups(str(AORTA[1])))
+        qt_actions.choose(panel.ui.methodsComboBox, methods)
+        qt_actions.click(panel.ui.gradeButton)
+        qt_actions.wait_until(lambda: not panel.logic.isGrading(), 600, "the end of the run")
+        qt_actions.settle()
+        levels = [finding.level for finding in panel.session.report.findings]
+        row = levels.index("T11")
+        qt_actions.click_cell(panel.ui.vertebraTable, row, 0)
+        assert panel.cell(row, 1) == "undecided"
+        assert "grade 0 if Schmorl node" in panel.cell(row, 8)
+        assert "if fracture" in panel.cell(row, 8)
+        assert panel.session.finding.hypotheses[1].grade >= 2
+        segment = panel.session.results.segmentation_node.GetSegmentation().GetSegment("T11")
+        assert segment.GetName() == "T11 undecided"
+        np.testing.assert_allclose(np.array(segment.GetColor()) * 255, color_of(panel.session.finding).rgb, atol=0.01)
+        assert "undecided: T11 (0 if Schmorl node" in panel.ui.summaryLabel.text
+        panel.shot(f"aorta-{methods.replace(', ', '-')}")

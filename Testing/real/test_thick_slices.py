@@ -1,4 +1,4 @@
-"""Normal bodies on slices too thick for their discs must not come out as fractures."""
+"""Unfractured bodies on slices too thick for their discs must not come out as fractures."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _read = cache(read_volume)
 
 
 @pytest.mark.parametrize("factor", [2, 3, 5])
-def test_normal_thoracic_bodies_are_graded_normal_or_not_at_all(factor: int) -> None:
+def test_unfractured_thoracic_bodies_are_graded_below_2_or_not_at_all(factor: int) -> None:
     case = DATA / "lidc-0314"
     ct = _read(case / "LIDC-IDRI-0314_spine_crop_ct.nii.gz")
     count = ct.shape[2] // factor
@@ -59,5 +59,8 @@ def test_a_body_cut_by_padding_is_not_graded(shift_mm: float) -> None:
     report = grade(Volume(padded, ct.affine), spine)
     first = report.findings[0]
     assert first.grade is None
+    assert (first.state, first.reason) == ("not assessed", "cut by the edge of the volume")
     assert "cut_by_volume_edge" in first.flags
+    assert (first.heights_mm, first.height_loss, first.points_ras_mm) == ({}, {}, ())
+    assert first.evidence_of("morphometry") is None
     assert all(finding.grade == 0 for finding in report.findings[1:])

@@ -114,7 +114,7 @@ def test_what_the_reader_says_shows_in_table_names_and_colours(app: Application)
     assert cells == [said.get(level, (-1, "")) for level in LEVELS]
     automatic = [table.GetValueByName(n, "grade").ToInt() for n in range(len(LEVELS))]
     assert automatic == [finding.grade for finding in report.findings]
-    assert results.report.findings[LEVELS.index("L3")].reading == Reading(None, "Schmorl node")
+    assert results.report.findings[LEVELS.index("L3")].reading == Reading(exclusion="Schmorl node")
     results.update(report)
     assert segmentation.GetSegment("L1").GetName() == f"L1 grade {before['L1'].grade}"
 
