@@ -20,15 +20,18 @@ ARGS ?=
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: demo test lint bench clean help
+.PHONY: demo test environments lint bench clean help
 
 demo: $(VENV)/.runtime ## grade a synthetic spine; results go to demo-output/
 	$(VENV)/bin/vertebral-grading demo --out demo-output
 
 test: ## run the tests (ARGS="..." goes to pytest)
-	@$(MAKE) --no-print-directory --jobs=2 $(VENV)/.system $(RELEASE)/.test  # both environments at once
+	@$(MAKE) --no-print-directory --jobs=2 environments
 	$(RELEASE)/bin/python -m pytest Testing/scene -q -p no:cacheprovider $(PARALLEL) $(ARGS) || [ $$? = 5 ]  # 5: none was chosen
 	$(PY) -m pytest Testing $(PARALLEL) $(ARGS)
+
+environments: $(VENV)/.system $(RELEASE)/.test # both at once
+	@:
 
 lint: $(VENV)/.test ## check style, formatting and types
 	$(PY) -m ruff check .

@@ -193,7 +193,7 @@ def test_fractions_are_rounded_and_extremes_clipped_and_noted() -> None:
     ("name", "content"),
     [
         ("image.nii.gz", b""),
-        ("image.nii.gz", gzip.compress(b"no image")),
+        ("image.nii.gz", gzip.compress(b"no image", mtime=0)),
         ("image.nrrd", b"NRRD0004\ntype: short\n"),
         ("image.mha", b"ObjectType = Image\nNDims = 3\n"),
         ("image.dcm", b"\x00" * 200),
