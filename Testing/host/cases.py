@@ -24,6 +24,10 @@ demo = cache(demo_case)
 """The synthetic spine and its points, drawn once in a process of tests; nobody writes into them."""
 
 
+SOME_POINTS = tuple(demo()[1][1:5])
+"""The demo's wedged L1 and what is beside it."""
+
+
 @cache
 def _graded_demo(points: tuple[Point, ...]) -> tuple[str, VertebraLabels]:
     """Findings (JSON) and bodies of the synthetic spine; graded once in a process of tests."""

@@ -9,11 +9,10 @@ from types import SimpleNamespace
 import pytest
 from host import dialogs, packaging, qt_actions, signals
 from host.application import Application
-from host.cases import add_points, add_volume
+from host.cases import SOME_POINTS
 from host.install import running, switches
 from host.panel_driver import PanelDriver, shown_panel
 
-from VertebralGradingLib.demo import demo_case
 from VertebralGradingLib.models import places
 
 
@@ -54,10 +53,8 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def panel(host: SimpleNamespace, tmp_path: Path, models: Path) -> Iterator[PanelDriver]:
-    """The panel with the demo's spine graded, and "Explain" open."""
+    """The panel with a part of the demo's spine graded, and "Explain" open."""
     with shown_panel(tmp_path) as driver:
-        ct, points = demo_case()
-        driver.choose(add_volume(ct, "demo"), add_points(points))
-        driver.grade()
+        driver.show_graded(SOME_POINTS)
         driver.ui.explainCollapsibleButton.collapsed = False
         yield driver

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from host import qt_actions
-from host.cases import add_points, add_volume, demo
+from host.cases import SOME_POINTS, add_points, add_volume, demo
 from host.panel_driver import WAIT_S, PanelDriver, shown_panel
 
 pytest.importorskip("torch")
@@ -22,28 +21,12 @@ pytest.importorskip("sklearn")
 from tools.random_autoencoder import write_random_autoencoder
 
 from VertebralGradingLib.backend.temporary import PREFIX
-from VertebralGradingLib.models import places
 from VertebralGradingLib.spine.reformation import patch_grid
 from VertebralGradingLib.spine.spine import build_spine
 
-CT, POINTS = demo()
-POINTS = POINTS[1:5]  # the wedged L1 and what is beside it
+CT, _ = demo()
+POINTS = SOME_POINTS
 LEVELS = [point.level for point in POINTS]
-
-
-@pytest.fixture
-def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "models"
-    monkeypatch.setenv(places.ENVIRONMENT, str(folder))
-    return folder
-
-
-@pytest.fixture
-def panel(host: SimpleNamespace, tmp_path: Path, models: Path) -> Iterator[PanelDriver]:
-    with shown_panel(tmp_path) as driver:
-        driver.show_graded(POINTS)
-        driver.ui.explainCollapsibleButton.collapsed = False
-        yield driver
 
 
 def choose_drawn(panel: PanelDriver, level: str = "L1") -> None:

@@ -4,45 +4,27 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from host import qt_actions
-from host.cases import add_volume, demo
-from host.panel_driver import WAIT_S, PanelDriver, shown_panel
+from host.cases import SOME_POINTS, add_volume, demo
+from host.panel_driver import WAIT_S, PanelDriver
 
 pytest.importorskip("torch")
 
 from tools.random_healthivert import write_random_healthivert
 
 from VertebralGradingLib.backend.temporary import PREFIX
-from VertebralGradingLib.models import places
 from VertebralGradingLib.scene.drawn import ENDPLATE, HEALTHY, MAP
 
-CT, POINTS = demo()
-POINTS = POINTS[1:5]  # the wedged L1 and what is beside it
+CT, _ = demo()
+POINTS = SOME_POINTS
 LEVELS = [point.level for point in POINTS]
 HEIGHT = 0.7
 """Share of a gap of 40 mm that the random networks expect."""
-
-
-@pytest.fixture
-def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "models"
-    monkeypatch.setenv(places.ENVIRONMENT, str(folder))
-    return folder
-
-
-@pytest.fixture
-def panel(host: SimpleNamespace, tmp_path: Path, models: Path) -> Iterator[PanelDriver]:
-    with shown_panel(tmp_path) as driver:
-        driver.show_graded(POINTS)
-        driver.ui.explainCollapsibleButton.collapsed = False
-        yield driver
 
 
 def choose_map(panel: PanelDriver, level: str = "L1") -> None:
