@@ -224,11 +224,13 @@ def _grade_and_write(
 def _print(report: Report) -> None:
     from VertebralGradingLib.findings import RESEARCH_USE
     from VertebralGradingLib.report.sentences import hypothesis_text, summary_sentence
-    from VertebralGradingLib.report.values import fixed, span
+    from VertebralGradingLib.report.values import METHOD_NAMES, fixed, span
 
     OUT.print(escape(summary_sentence(report)), style="bold")
     for method, why in dict(report.provenance.get("not_run") or {}).items():
-        ERR.print(f"[bold yellow]Warning:[/bold yellow] {escape(f'{method} did not run: {why}')}")
+        ERR.print(
+            f"[bold yellow]Warning:[/bold yellow] {escape(f'{METHOD_NAMES.get(method, method)} did not run: {why}')}"
+        )
     table = Table(title="Vertebrae")
     head = (
         "level",
