@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +14,15 @@ from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.morphometry.defects import EndplateDefect, find_defects
 from VertebralGradingLib.morphometry.density import Density, body_density
 from VertebralGradingLib.morphometry.heights import Measurement, measure, slab_heights
-from VertebralGradingLib.segmentation import CLASSICAL, BodyMask, Finder, VertebraLabels, find_body, separate
+from VertebralGradingLib.segmentation import (
+    CLASSICAL,
+    BodyMask,
+    Finder,
+    VertebraLabels,
+    find_body,
+    mask_label,
+    separate,
+)
 from VertebralGradingLib.spine.curve import SUPERIOR
 from VertebralGradingLib.spine.spine import Spine, Vertebra
 
@@ -26,6 +34,12 @@ MAX_SLICE_SHARE = 0.12
 
 A disc is about a fifth of the step; where it is thinner than two slices, both endplates look like one band, and normal
 thoracic bodies on averaged 3-5 mm slices came out as grade 3.
+"""
+
+_AT_ONCE = 2
+"""Vertebrae that are searched together: a network's first blocks then do not come alone, and rows need not wait long.
+
+On one core four at once were no faster (``Testing/benchmarks/bench_bodies.py``).
 """
 
 Progress = Callable[[int, int, str], bool | None]
@@ -87,6 +101,8 @@ def prepare(
 ) -> Study:
     """Find and measure the body of every gradable vertebra.
 
+    Two at once are searched on the CT (:data:`_AT_ONCE`); rows come, and a run stops, one by one.
+
     Args:
         ct: HU, or None.
         spine: ordered centroids.
@@ -111,12 +127,12 @@ def prepare(
         if on_measured is not None:
             on_measured(Study(ct, spine, labels, tuple(measured), complete=False))
 
-    complete = True
+    complete, each = True, _find_each(ct, spine, chosen, labels, volume, finder)
     for number, vertebra in enumerate(chosen):
         if progress is not None and progress(number, len(chosen), vertebra.level) is False:
             complete = False
             break
-        one = _find_one(ct, spine, vertebra, labels, volume, finder)
+        one = next(each)
         if one.arch is not None:
             hints[vertebra.level] = one.arch
         if last is not None:
@@ -139,6 +155,28 @@ class _Found:
     problem: str = ""
     step_mm: float = 33.0
     up: NDArray[np.float64] = field(default_factory=lambda: SUPERIOR)
+
+
+def _find_each(
+    ct: Volume | None,
+    spine: Spine,
+    chosen: list[Vertebra],
+    labels: VertebraLabels | None,
+    volume: Volume,
+    finder: Finder,
+) -> Iterator[_Found]:
+    """Bodies in their order; those that no mask shows are searched a few at once, when the first of them is due."""
+
+    def searched(vertebra: Vertebra) -> bool:
+        shown = labels is not None and mask_label(labels, vertebra) is not None
+        return not shown and bool(volume.contains(vertebra.center))
+
+    for start in range(0, len(chosen), _AT_ONCE):
+        few, ready = chosen[start : start + _AT_ONCE], finder
+        if ct is not None:
+            ready = finder.ahead(ct, [(one.center, spine.axes(one)) for one in few if searched(one)])
+        for vertebra in few:
+            yield _find_one(ct, spine, vertebra, labels, volume, ready)
 
 
 def _find_one(

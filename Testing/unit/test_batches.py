@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from VertebralGradingLib.errors import MethodError
-from VertebralGradingLib.models.batches import is_out_of_memory, run_in_batches
+from VertebralGradingLib.models.batches import in_company, is_out_of_memory, run_in_batches
 
 torch = pytest.importorskip("torch")
 
@@ -73,3 +73,17 @@ def test_a_real_allocation_that_fails_is_recognised() -> None:
     assert is_out_of_memory(caught.value)
     assert not is_out_of_memory(RuntimeError("size mismatch"))
     assert run_in_batches(Device(cpu=1), [], "cpu").results == ()
+
+
+def test_a_single_item_comes_with_its_copy_and_one_answer_returns() -> None:
+    seen: list[int] = []
+
+    def network(batch: torch.Tensor) -> torch.Tensor:
+        seen.append(len(batch))
+        return 2.0 * batch + torch.arange(len(batch), device=batch.device)[:, None]
+
+    assert in_company(network, torch.tensor([[1.0, 2.0]])).tolist() == [[2.0, 4.0]]
+    assert in_company(network, torch.ones(3, 1)).tolist() == [[2.0], [3.0], [4.0]]
+    assert seen == [2, 3]
+    assert in_company(network, torch.ones(1, 1, device="meta")).shape == (1, 1)
+    assert seen[-1] == 1  # what a device other than the CPU gains nothing by

@@ -383,6 +383,38 @@ def test_strength_takes_the_change_further(installed: Path) -> None:
         method.loaded()
 
 
+def test_own_and_moved_latents_are_drawn_together(installed: Path) -> None:
+    """Each step of a guided way back is one batch: all latents, and the own one again for every other."""
+    system, _ = method.loaded()
+    patch = np.clip(np.random.default_rng(0).normal(100, 200, (128, 128)), -300, 800).astype(np.float32)
+    z = system.encode(patch[None])[0]
+    latents = np.stack([z, z + 1.0, z - 0.5])
+    x, time = torch.randn(3, 1, TINY.network.size, TINY.network.size), torch.full((3,), 40)
+    system.strength = 3.0
+    own, moved = system._predictor(np.repeat(z[None], 3, 0))(x, time), system._predictor(latents)(x, time)
+    denoiser, batches = system.denoiser, []
+    assert denoiser is not None
+    denoiser.register_forward_pre_hook(lambda _, inputs: batches.append(len(inputs[0])))
+    assert torch.allclose(system._guided(latents)(x, time), own + 3.0 * (moved - own), atol=1e-4)
+    assert batches == [5]
+
+
+def test_guiding_picture_is_drawn_once_for_all_steps(installed: Path) -> None:
+    torch.manual_seed(0)
+    model, grader = DiffusionAutoencoder(GUIDED), method.loaded()[0].grader
+    torch.nn.init.normal_(model.denoiser.last.weight)
+    system = Autoencoder(GUIDED, model.encoder, model.denoiser, grader)
+    z, x = np.random.default_rng(0).normal(size=(2, GUIDED.latent)), torch.randn(2, 1, GUIDED.size, GUIDED.size)
+    drawn: list[int] = []
+    assert model.denoiser.guide is not None
+    model.denoiser.guide.register_forward_pre_hook(lambda _, inputs: drawn.append(len(inputs[0])))
+    predict = system._predictor(z)
+    for at in (5, 900):
+        time = torch.full((2,), at)
+        assert torch.allclose(predict(x, time), model.denoiser(x, time, torch.from_numpy(z).float()), atol=1e-5)
+    assert drawn == [2, 2, 2]  # once, and then for each of the two it is compared with
+
+
 def test_labelled_latents_move_along_their_score() -> None:
     rng = np.random.default_rng(0)
     grade = rng.choice([0, 2, 3], 120)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from scipy.spatial.transform import Rotation  # noqa: E402
 
 from VertebralGradingLib import pipeline  # noqa: E402
 from VertebralGradingLib.errors import MethodError  # noqa: E402
+from VertebralGradingLib.image.volume import Volume  # noqa: E402
 from VertebralGradingLib.models import places, registry  # noqa: E402
+from VertebralGradingLib.models.batches import in_company  # noqa: E402
 from VertebralGradingLib.models.cards import Card  # noqa: E402
 from VertebralGradingLib.models.weights import describe_file, read_arrays  # noqa: E402
 from VertebralGradingLib.morphometry.heights import measure  # noqa: E402
@@ -25,6 +28,7 @@ from VertebralGradingLib.segmentation import finders  # noqa: E402
 from VertebralGradingLib.segmentation.learned import FILE, MODEL, NetworkFinder, _softness, finder_of_weights  # noqa: E402
 from VertebralGradingLib.segmentation.network import EDGE, BodyNetwork, NetworkConfig  # noqa: E402
 from VertebralGradingLib.spine.spine import build_spine  # noqa: E402
+from VertebralGradingLib.study import prepare  # noqa: E402
 
 LEVELS = ("T12", "L1", "L2")
 HEIGHTS = np.array([[24.0, 22.0, 25.0], [18.0, 19.0, 25.0], [26.0, 24.0, 27.0]])
@@ -70,6 +74,115 @@ class _WithoutArch(Threshold):
         logits = super().forward(hu).clone()
         logits[..., EDGE // 2 + 17 :, :] = -20.0
         return logits
+
+
+class Recording(_WithoutArch):
+    """The same, keeping how many blocks came at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[int] = []
+
+    def forward(self, hu: torch.Tensor) -> torch.Tensor:
+        self.batches.append(len(hu))
+        return super().forward(hu)
+
+
+def _three() -> tuple[Any, Any]:
+    spine = analytic_spine(LEVELS, HEIGHTS, sagittal_deg=[6, 0, -6], origin=(12, -30, 200))
+    case = box_spine_ct(spine, *grid_around(spine, margin_mm=8), core_hu=600.0, cortex_hu=600.0, disc_hu=0.0)
+    return case, build_spine(case.points)
+
+
+def test_no_block_goes_through_the_network_alone() -> None:
+    case, spine = _three()
+    network = Recording()
+    finder = NetworkFinder(network)
+    finder(case.ct, spine.by_level["L1"].center, spine.axes(spine.by_level["L1"]))
+    assert network.batches == [2, 2]  # the first block and its copy, the second one and its mirror image
+    network.batches.clear()
+    seen = prepare(case.ct, spine, finder=finders.Finder(finder, find_all=finder.find_all))
+    assert network.batches == [2, 4, 2, 2]  # two vertebrae at once, and then the third; nothing is searched twice
+    assert all(one.measurement is not None for one in seen.vertebrae)
+
+
+def test_bodies_found_together_are_those_found_one_by_one() -> None:
+    """Also where one of them shows no body, so that there is no second block of it."""
+    case, spine = _three()
+    finder = NetworkFinder(_WithoutArch())
+    found = [(vertebra.center, spine.axes(vertebra)) for vertebra in spine.vertebrae]
+    wanted = [*found[:2], (found[1][0] + np.array([0.0, 500.0, 0.0]), found[1][1]), found[2]]
+    together = finder.find_all(case.ct, wanted)
+    for place, body in zip(wanted, together, strict=True):
+        alone = finder(case.ct, *place)
+        assert np.abs(body.occupancy - alone.occupancy).max() < 1e-5
+        assert (body.flags, body.source) == (alone.flags, alone.source)
+        assert body.confidence == pytest.approx(alone.confidence, abs=1e-5)
+        assert body.edge_sd_mm == pytest.approx(alone.edge_sd_mm, abs=1e-5)
+    assert [body.flags for body in together] == [(), (), ("low_confidence_mask",), ()]
+    assert finder.find_all(case.ct, []) == []
+
+
+def test_real_network_says_the_same_of_blocks_in_company() -> None:
+    torch.manual_seed(0)
+    network = BodyNetwork(NetworkConfig((8, 16))).eval()
+    blocks = 300.0 * torch.randn(3, 1, EDGE, EDGE, EDGE)
+    with torch.inference_mode():
+        together = network(blocks)
+        for n in range(3):
+            assert torch.allclose(in_company(network, blocks[n : n + 1]), together[n : n + 1], atol=1e-3)
+
+
+def test_stopped_search_has_looked_ahead_at_one_vertebra_at_most() -> None:
+    case, spine = _three()
+    network = Recording()
+    finder = NetworkFinder(network)
+    ways = finders.Finder(finder, find_all=finder.find_all)
+    rows: list[int] = []
+    study = prepare(
+        case.ct, spine, None, lambda done, *_: done < 1, lambda part: rows.append(len(part.vertebrae)), ways
+    )
+    assert [one.vertebra.level for one in study.vertebrae] == ["T12"] and not study.complete
+    assert network.batches == [2, 4] and rows == [1]
+    network.batches.clear()
+    assert prepare(case.ct, spine, None, lambda *_: False, finder=ways).vertebrae == ()
+    assert network.batches == []
+
+
+def test_only_what_no_mask_shows_is_searched_ahead() -> None:
+    from VertebralGradingLib.segmentation.labels import interpret
+
+    case, spine = _three()
+    labels = case.labels.array.copy()
+    labels[labels == 20] = 0  # VerSe's L1
+    asked: list[int] = []
+    finder = NetworkFinder(Recording())
+
+    def find_all(ct: Volume, places_: Any) -> list[Any]:
+        asked.append(len(places_))
+        return finder.find_all(ct, places_)
+
+    masks = interpret(Volume(labels, case.labels.affine), "verse")
+    study = prepare(case.ct, spine, masks, finder=finders.Finder(finder, find_all=find_all))
+    assert asked == [1]
+    assert [one.measurement.body.source for one in study.vertebrae if one.measurement] == ["given", "network", "given"]
+
+
+def test_search_that_was_looked_up_answers_for_other_places_and_images_too() -> None:
+    case, spine = _three()
+    network = Recording()
+    finder = NetworkFinder(network)
+    known, other = ((spine.by_level[level].center, spine.axes(spine.by_level[level])) for level in ("T12", "L2"))
+    ready = finders.Finder(finder, find_all=finder.find_all).ahead(case.ct, [known])
+    network.batches.clear()
+    ready.find(case.ct, *known, None, None)
+    assert network.batches == []
+    body = ready.find(case.ct, *other, None, None)
+    assert network.batches and np.linalg.norm(body.centroid() - other[0]) < 4.0
+    network.batches.clear()
+    ready.find(replace(case.ct), *known, None, None)
+    assert network.batches
+    assert finders.CLASSICAL.ahead(case.ct, [known]) is finders.CLASSICAL
 
 
 def test_nothing_found_is_said() -> None:

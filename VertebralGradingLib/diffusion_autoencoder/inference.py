@@ -256,23 +256,27 @@ class Autoencoder(PatchEncoder):
         ]
 
     def _guided(self, z: NDArray[Any]) -> Callable[[Tensor, Tensor], Tensor]:
-        plain = self._predictor(z)
         if self.strength == 1.0:
-            return plain
-        own = self._predictor(np.repeat(z[:1], len(z), 0))
+            return self._predictor(z)
+        count = len(z)
+        both = self._predictor(np.concatenate([z, np.repeat(z[:1], count - 1, 0)]))
 
         def predict(x: Tensor, time: Tensor) -> Tensor:
-            usual = own(x, time)
-            return usual + self.strength * (plain(x, time) - usual)
+            seen = both(torch.cat([x, x[1:]]), torch.cat([time, time[1:]]))
+            plain, usual = seen[:count], torch.cat([seen[:1], seen[count:]])
+            return usual + self.strength * (plain - usual)
 
         return predict
 
+    @torch.inference_mode()
     def _predictor(self, z: NDArray[Any]) -> Callable[[Tensor, Tensor], Tensor]:
+        """Noise of (x, time) with latents (B, L), whose guiding picture is drawn once for all steps."""
         if self.denoiser is None:
             raise MethodError("The part of the model that draws images is not loaded.", "Load it with decode=True.")
         denoiser = self.denoiser
         latent = torch.from_numpy(np.asarray(z, dtype=np.float32)).to(self.device)
-        return lambda x, time: denoiser(x.contiguous(memory_format=torch.channels_last), time, latent)
+        drawn = None if denoiser.guide is None else denoiser.guide(latent)
+        return lambda x, time: denoiser(x.contiguous(memory_format=torch.channels_last), time, latent, drawn)
 
 
 def box(edge: int) -> NDArray[np.bool_]:

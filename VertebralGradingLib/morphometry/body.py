@@ -15,6 +15,8 @@ STEP_MM = (0.5, 1.0, 1.0)
 """Distance between samples of a body block: along the height, front to back, side to side."""
 SHAPE = (120, 68, 72)
 """Samples of a body block: 60 x 68 x 72 mm."""
+Place = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Centroid (RAS mm) and axes (3, 3; columns right, anterior, up) of a vertebra whose body is wanted."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from VertebralGradingLib.errors import CentroidError, MaskError
 from VertebralGradingLib.morphometry.body import SHAPE, STEP_MM, BodyMask
-from VertebralGradingLib.morphometry.sheets import AHEAD_MM, LEFT_MM, Sheets, crossing_region, own_frame
+from VertebralGradingLib.morphometry.sheets import AHEAD_MM, LEFT_MM, Sheets, own_frame
 
 POSITIONS = ("anterior", "middle", "posterior")
 POINT_NAMES = tuple(f"{position}_{side}" for position in POSITIONS for side in ("superior", "inferior"))
@@ -171,9 +171,8 @@ def _six_points(
 ) -> tuple[NDArray[np.float64], float, float]:
     """Six points on the sagittal slab at ``left``; and its front and back wall (mm in front of the block's centre)."""
     slab = left + np.linspace(-half_width, half_width, max(round(2 * half_width), 2) + 1)
-    crossing = crossing_region(sheets)
     edges = {
-        side: _sides_at(np.where(crossing, sheet, np.nan), slab)
+        side: _sides_at(np.where(sheets.crossing, sheet, np.nan), slab)
         for side, sheet in (("superior", sheets.top), ("inferior", sheets.bottom))
     }
     usable = np.isfinite(edges["superior"]).mean(1) >= 0.5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -46,6 +47,20 @@ class Sheets:
         """(columns, depth) where the body has both edges."""
         return np.isfinite(self.top) & np.isfinite(self.bottom)
 
+    @cached_property
+    def crossing(self) -> NDArray[np.bool_]:
+        """(columns, depth) columns that pass through the body's middle; those outside the waist meet only a rim."""
+        valid = self.valid
+        if not valid.any():
+            return valid
+        height = np.where(valid, self.top - self.bottom, 0.0)
+        tall = valid & (height > 0.6 * np.median(height[valid]))
+        middle = (np.median(self.top[tall]) + np.median(self.bottom[tall])) / 2
+        if tall.sum() > 60:
+            planes = [plane_fit(sheet, tall)[1] for sheet in (self.top, self.bottom)]
+            middle = (planes[0] + planes[1]) / 2
+        return valid & (np.where(valid, self.top, -np.inf) > middle) & (np.where(valid, self.bottom, np.inf) < middle)
+
     def to_ras(self, ahead: float, left: float, height: float) -> NDArray[np.float64]:
         """RAS mm of a point given in mm from the block's centre."""
         index = _CENTER + np.array([-height / STEP_MM[0], -ahead / STEP_MM[1], left / STEP_MM[2]])
@@ -55,13 +70,12 @@ class Sheets:
 def edge_sheets(body: BodyMask) -> Sheets:
     """Edges of each column of a body block: the run of filled samples that is the longest in its column."""
     filled = body.occupancy >= 0.5
-    rows = SHAPE[0]
     padded = np.concatenate([np.zeros((1, *SHAPE[1:]), bool), filled, np.zeros((1, *SHAPE[1:]), bool)])
     change = np.diff(padded.astype(np.int8), axis=0)
     length = np.zeros(SHAPE[1:], dtype=int)
     first = np.zeros(SHAPE[1:], dtype=int)
     current = np.zeros(SHAPE[1:], dtype=int)
-    for row in range(rows + 1):
+    for row in np.flatnonzero(change.any(axis=(1, 2))):
         current = np.where(change[row] == 1, row, current)
         run = np.where(change[row] == -1, row - current, 0)
         first = np.where(run > length, current, first)
@@ -94,39 +108,32 @@ def plane_fit(
     farther inward count little and all others fully, so that the plane lies on the rim.
     """
     ahead, left = np.meshgrid(AHEAD_MM, LEFT_MM, indexing="ij")
-    design = np.column_stack([np.ones(used.sum()), ahead[used], left[used]])
-    fit = np.array([np.median(sheet[used]), 0.0, 0.0])
+    height = sheet[used]
+    design = np.stack([np.ones(len(height)), ahead[used], left[used]])
+    fit = np.array([_median(height), 0.0, 0.0])
     for _ in range(12):
-        rest = sheet[used] - design @ fit
-        scale = 1.4826 * np.median(np.abs(rest)) + 0.2
+        rest = height - fit @ design
+        scale = 1.4826 * _median(np.abs(rest)) + 0.2
         counted = np.maximum(rest * inward, 0.0) if inward else rest
-        weight = 1.0 / np.sqrt(1.0 + (counted / (pull * scale)) ** 2)
-        weighted = design * (weight**2)[:, None]
-        last, fit = fit, np.linalg.lstsq(weighted.T @ design, weighted.T @ sheet[used], rcond=None)[0]
+        weighted = design / (1.0 + (counted / (pull * scale)) ** 2)
+        last, fit = fit, np.linalg.lstsq(weighted @ design.T, weighted @ height, rcond=None)[0]
         if np.abs(fit - last).max() < 1e-5:
             break
     return fit, fit[0] + fit[1] * ahead + fit[2] * left
 
 
-def crossing_region(sheets: Sheets) -> NDArray[np.bool_]:
-    """(columns, depth) columns that pass through the body's middle; those outside the waist meet only a rim."""
-    valid = sheets.valid
-    if not valid.any():
-        return valid
-    height = np.where(valid, sheets.top - sheets.bottom, 0.0)
-    tall = valid & (height > 0.6 * np.median(height[valid]))
-    middle = (np.median(sheets.top[tall]) + np.median(sheets.bottom[tall])) / 2
-    if tall.sum() > 60:
-        planes = [plane_fit(sheet, tall)[1] for sheet in (sheets.top, sheets.bottom)]
-        middle = (planes[0] + planes[1]) / 2
-    return valid & (np.where(valid, sheets.top, -np.inf) > middle) & (np.where(valid, sheets.bottom, np.inf) < middle)
+def _median(values: NDArray[np.float64]) -> float:
+    """The same number as numpy's, without what it takes to look for axes and NaN."""
+    low, high = (len(values) - 1) // 2, len(values) // 2
+    part = np.partition(values, (low, high))
+    return float(part[low] + part[high]) / 2.0
 
 
 def core_region(sheets: Sheets, margin_mm: float = 2.0) -> NDArray[np.bool_]:
     """(columns, depth) the body's cross-section at its waist, pits included, less a margin."""
     from scipy.ndimage import binary_fill_holes, distance_transform_edt
 
-    solid = binary_fill_holes(crossing_region(sheets))
+    solid = binary_fill_holes(sheets.crossing)
     core = (distance_transform_edt(solid, sampling=STEP_MM[1:]) > margin_mm) & sheets.valid
     return core if core.sum() > 40 else solid & sheets.valid
 

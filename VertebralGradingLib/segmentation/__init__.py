@@ -78,13 +78,15 @@ def cut_by_edge(volume: Volume, body: BodyMask) -> bool:
     """Whether a body reaches the edge of the volume or of what it shows, so that part of it may be missing."""
     from scipy.ndimage import binary_dilation
 
-    solid = body.occupancy >= 0.5
-    points = body.grid.to_ras(np.argwhere(binary_dilation(solid, iterations=2))[::3])
+    reach = int(np.ceil(1.5 * volume.spacing.max() / STEP_MM[0]))
+    box = body.box(margin=max(reach, 2))
+    solid = body.occupancy[box] >= 0.5
+    grid = body.grid.box([side.start for side in box], [side.stop for side in box])
+    points = grid.to_ras(np.argwhere(binary_dilation(solid, iterations=2))[::3])
     if not len(points) or (~volume.contains(points)).mean() > _CUT_SHARE:
         return bool(len(points))
     if volume.array.dtype != np.int16:
         return False
-    reach = int(np.ceil(1.5 * volume.spacing.max() / STEP_MM[0]))
     above_and_below = binary_dilation(solid, np.ones((3, 1, 1), bool), iterations=reach) & ~solid
-    shell = body.grid.to_ras(np.argwhere(above_and_below)[::3])
+    shell = grid.to_ras(np.argwhere(above_and_below)[::3])
     return bool((sample(volume, shell, order=0) <= _PADDING_HU).mean() > _PADDED_SHARE)

@@ -2,12 +2,12 @@
 
 The network sees a straightened block around the centroid, then a second one around what it found, in the frame of the
 endplates it found, together with its mirror image. How far its answers spread, and how soft its edges are, tell how
-uncertain they are.
+uncertain they are. Several vertebrae go through it together: first blocks of all, then second ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,15 @@ from numpy.typing import NDArray
 from VertebralGradingLib.errors import MethodError
 from VertebralGradingLib.image.sampling import sample
 from VertebralGradingLib.image.volume import Volume
+from VertebralGradingLib.models.batches import in_company
 from VertebralGradingLib.models.loading import fitting, importing
 from VertebralGradingLib.models.registry import Model, find_model
 from VertebralGradingLib.models.threads import leave_a_core
 from VertebralGradingLib.models.weights import read_arrays
-from VertebralGradingLib.morphometry.body import SHAPE, STEP_MM, BodyMask, body_grid
+from VertebralGradingLib.morphometry.body import SHAPE, STEP_MM, BodyMask, Place, body_grid
 from VertebralGradingLib.morphometry.sheets import own_frame
 from VertebralGradingLib.segmentation.classical import LOW_CONFIDENCE
-from VertebralGradingLib.spine.reformation import rigid_grid
+from VertebralGradingLib.spine.reformation import rigid_grid, sample_where
 
 MODEL = "body-segmentation"
 FILE = "network.safetensors"
@@ -119,44 +120,70 @@ class NetworkFinder:
         spacing_down: float | None = None,
     ) -> BodyMask:
         """Find the body around a centroid; arguments as :func:`classical.find_body_classical`."""
-        found = self.search(ct, center, axes)
-        moved = float(np.linalg.norm(found.body.centroid() - center))
-        confidence = _confidence(found, moved)
-        flags = ("low_confidence_mask",) if confidence < LOW_CONFIDENCE else ()
-        edge_sd = self.calibration.edge_sd_mm(found.spread_mm, found.softness_mm)
-        return replace(found.body, confidence=confidence, edge_sd_mm=edge_sd, flags=flags)
+        return self.find_all(ct, [(center, axes)])[0]
+
+    def find_all(self, ct: Volume, places: Sequence[Place]) -> list[BodyMask]:
+        """Find the bodies around several centroids together: the same ones as one by one, sooner."""
+        out = []
+        for (center, _), found in zip(places, self.search_all(ct, places), strict=True):
+            moved = float(np.linalg.norm(found.body.centroid() - center))
+            confidence = _confidence(found, moved)
+            flags = ("low_confidence_mask",) if confidence < LOW_CONFIDENCE else ()
+            edge_sd = self.calibration.edge_sd_mm(found.spread_mm, found.softness_mm)
+            out.append(replace(found.body, confidence=confidence, edge_sd_mm=edge_sd, flags=flags))
+        return out
 
     def search(self, ct: Volume, center: NDArray[np.float64], axes: NDArray[np.float64]) -> Found:
         """Body and what its uncertainty is told from, not calibrated."""
-        first, softness = self._body(ct, center, axes, mirrored=False)
-        if first.volume_mm3 < 1000 * _EMPTY_ML:
-            return Found(first, _LOST_MM, _LOST_MM, 0.0)
-        body, softness = self._body(ct, first.centroid(), own_frame(first)[0].axes, mirrored=True)
-        affine = first.grid.affine
-        assert affine is not None  # body blocks are rigid
-        before = sample(Volume(first.occupancy, affine), body.grid.points(), fill=0.0)
-        both = 2.0 * float(np.minimum(before, body.occupancy).sum())
-        agreement = both / max(float(before.sum() + body.occupancy.sum()), 1e-6)
-        area = max(float(body.occupancy.max(0).sum()), 1.0)
-        spread = (1.0 - agreement) * body.volume_mm3 / area / 2.0  # of one endplate (mm), if it were all there
-        return Found(body, spread, softness, agreement)
+        return self.search_all(ct, [(center, axes)])[0]
 
-    def _body(
-        self, ct: Volume, center: NDArray[np.float64], axes: NDArray[np.float64], mirrored: bool
-    ) -> tuple[BodyMask, float]:
-        """Body and softness of its endplates (mm) as seen in one block, or in it and its mirror image."""
-        import torch
+    def search_all(self, ct: Volume, places: Sequence[Place]) -> list[Found]:
+        """The same for several; there is no second block around what shows no body in its first."""
+        firsts = [first for first, _ in self._bodies(ct, places, mirrored=False)]
+        seen = [first.volume_mm3 >= 1000 * _EMPTY_ML for first in firsts]
+        again = [(first.centroid(), own_frame(first)[0].axes) for first, some in zip(firsts, seen, strict=True) if some]
+        seconds = iter(self._bodies(ct, again, mirrored=True))
+        return [
+            _agreed(first, *next(seconds)) if some else Found(first, _LOST_MM, _LOST_MM, 0.0)
+            for first, some in zip(firsts, seen, strict=True)
+        ]
 
+    def _bodies(self, ct: Volume, places: Sequence[Place], mirrored: bool) -> list[tuple[BodyMask, float]]:
+        """Bodies and softness of their endplates (mm) as seen in one block each, or in it and its mirror image."""
         from VertebralGradingLib.segmentation.network import EDGE
 
-        hu = sample(ct, rigid_grid(center, axes, (EDGE,) * 3, 1.0).points())
-        blocks = np.stack([hu, hu[..., ::-1]]) if mirrored else hu[None]
+        if not places:
+            return []
+        blocks = []
+        for center, axes in places:
+            hu = sample(ct, rigid_grid(center, axes, (EDGE,) * 3, 1.0).points())
+            blocks += [hu, hu[..., ::-1]] if mirrored else [hu]
+        shares = self._shares(np.stack(blocks))
+        if mirrored:
+            shares = (shares[::2] + shares[1::2, ..., ::-1]) / 2.0
+        out = []
+        for (center, axes), share in zip(places, map(_central_piece, shares), strict=True):
+            out.append((BodyMask(_to_block(share), body_grid(center, axes), axes, "network"), _softness(share)))
+        return out
+
+    def _shares(self, hu: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(B, R, C, D) HU -> how surely each sample is body, 0..1."""
+        import torch
+
         with torch.inference_mode():
-            x = torch.from_numpy(np.ascontiguousarray(blocks[:, None], dtype=np.float32)).to(self.device)
-            found = self.network(x)[:, 0].float().sigmoid().cpu().numpy()
-        share = found[0] if not mirrored else (found[0] + found[1][..., ::-1]) / 2.0
-        share = _central_piece(share)
-        return BodyMask(_to_block(share), body_grid(center, axes), axes, "network"), _softness(share)
+            x = torch.from_numpy(np.ascontiguousarray(hu[:, None], dtype=np.float32)).to(self.device)
+            seen: NDArray[np.float32] = in_company(self.network, x)[:, 0].float().sigmoid().cpu().numpy()
+        return seen
+
+
+def _agreed(first: BodyMask, body: BodyMask, softness: float) -> Found:
+    """The body of the second block, and how well that of the first agrees with it."""
+    before = sample_where(first.as_volume(), body.grid)
+    both = 2.0 * float(np.minimum(before, body.occupancy).sum())
+    agreement = both / max(float(before.sum() + body.occupancy.sum()), 1e-6)
+    area = max(float(body.occupancy.max(0).sum()), 1.0)
+    spread = (1.0 - agreement) * body.volume_mm3 / area / 2.0  # of one endplate (mm), if it were all there
+    return Found(body, spread, softness, agreement)
 
 
 def channels_of(arrays: Mapping[str, NDArray[Any]]) -> list[int]:

@@ -11,9 +11,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralGradingLib.image.sampling import sample
-from VertebralGradingLib.image.volume import Volume
-from VertebralGradingLib.morphometry.body import SHAPE, STEP_MM, BodyMask
+from VertebralGradingLib.morphometry.body import STEP_MM, BodyMask
+from VertebralGradingLib.spine.reformation import sample_where
 
 MIN_DISC_MM = 1.0
 """Least distance left between two bodies where they were in contact."""
@@ -40,21 +39,23 @@ def separate(upper: BodyMask, lower: BodyMask) -> tuple[BodyMask, BodyMask]:
 
 
 def _cut(body: BodyMask, other: BodyMask, share: float, from_below: bool) -> BodyMask:
-    affine = other.grid.affine
-    if share == 0 or affine is None or np.linalg.norm(body.centroid() - other.centroid()) > 60.0:
+    if share == 0 or other.grid.affine is None or np.linalg.norm(body.centroid() - other.centroid()) > 60.0:
         return body
-    theirs = sample(Volume(other.occupancy, affine), body.grid.points(), fill=0.0)
-    shared = (theirs >= 0.5) & (body.occupancy >= 0.5)
+    box = body.box(margin=1)
+    part = body.grid.box([side.start for side in box], [side.stop for side in box])
+    mine = body.occupancy[box]
+    shared = (sample_where(other.as_volume(), part) >= 0.5) & (mine >= 0.5)
     depth = shared.sum(axis=0) * STEP_MM[0]
     if depth.max() < STEP_MM[0]:
         return body
     loss = np.where(depth > 0, depth * share + MIN_DISC_MM / 2, 0.0)
-    edge = _edge_row(body.occupancy, from_below)
-    row = np.arange(SHAPE[0])[:, None, None]
+    edge = _edge_row(mine, from_below)
+    row = np.arange(len(mine))[:, None, None]
     sign = 1.0 if from_below else -1.0
     limit = edge - sign * loss / STEP_MM[0]
     keep = np.clip(0.5 + sign * (limit - row), 0.0, 1.0)
-    occupancy = np.where(loss > 0, np.minimum(body.occupancy, keep), body.occupancy).astype(np.float32)
+    occupancy = body.occupancy.copy()
+    occupancy[box] = np.where(loss > 0, np.minimum(mine, keep), mine)
     return replace(body, occupancy=occupancy)
 
 
@@ -67,4 +68,4 @@ def _edge_row(occupancy: NDArray[np.float32], lowest: bool) -> NDArray[np.float6
     inside = np.take_along_axis(occupancy, first[None], 0)[0].astype(np.float64)
     before = np.take_along_axis(occupancy, np.maximum(first - 1, 0)[None], 0)[0].astype(np.float64)
     row = first - np.clip((inside - 0.5) / np.maximum(inside - before, 1e-6), 0, 1)
-    return SHAPE[0] - 1 - row if lowest else row
+    return len(occupancy) - 1 - row if lowest else row
