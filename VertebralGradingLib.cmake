@@ -68,6 +68,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/methods/bodies.py
   VertebralGradingLib/methods/decision.py
   VertebralGradingLib/methods/morphometric.py
+  VertebralGradingLib/methods/regrading.py
   VertebralGradingLib/methods/table.py
   VertebralGradingLib/models/__init__.py
   VertebralGradingLib/models/batches.py

@@ -13,11 +13,12 @@ import numpy as np
 from VertebralGradingLib._version import __version__
 from VertebralGradingLib.errors import CentroidError, InputError, MethodError
 from VertebralGradingLib.findings import Evidence, Finding, Report, not_reached
+from VertebralGradingLib.findings.flags import CUT
 from VertebralGradingLib.findings.states import NOT_ASSESSED
 from VertebralGradingLib.image.volume import Volume, check_hounsfield
 from VertebralGradingLib.methods import table as method_table
-from VertebralGradingLib.methods.decision import decide
-from VertebralGradingLib.methods.morphometric import decided, judged
+from VertebralGradingLib.methods.decision import decide, decided
+from VertebralGradingLib.methods.morphometric import judged
 from VertebralGradingLib.segmentation import CLASSICAL, Finder, VertebraLabels, mask_label
 from VertebralGradingLib.segmentation.finders import choose_finder, chosen
 from VertebralGradingLib.spine.spine import Spine
@@ -140,7 +141,7 @@ def unfinished_report(
     ran = {one.method for finding in findings for one in finding.evidence}
     wanted = [name for name in dict.fromkeys(methods) if name != "morphometry"]
     provenance = _provenance([name for name in wanted if name in ran], {}, finder)
-    not_run = {name: "The run stopped before it." for name in wanted if name not in ran}
+    not_run = {name: "It had given nothing when the run stopped." for name in wanted if name not in ran}
     if not_run:
         provenance["not_run"] = not_run
     return Report(_describe(study), (*findings, *rest), provenance)
@@ -220,11 +221,10 @@ def _findings(study: Study, opinions: dict[str, dict[str, Evidence]]) -> list[Fi
 def _finding(item: MeasuredVertebra, heights: Evidence | None, opinions: dict[str, dict[str, Evidence]]) -> Finding:
     """One vertebra; other methods stand beside morphometry and change nothing but flags."""
     level, measurement = item.vertebra.level, item.measurement
-    others = [evidence[level] for evidence in opinions.values() if level in evidence]
+    cut = CUT in item.flags  # half a body has nothing that a method could judge
+    others = [evidence[level] for evidence in opinions.values() if level in evidence and not cut]
     said = [*([] if heights is None else [heights]), *others]
     flags = list(dict.fromkeys((*item.flags, *(flag for one in said for flag in one.flags))))
-    if len({one.grade for one in said if one.grade is not None}) > 1:
-        flags.append("methods_disagree")
     measured = heights is not None and measurement is not None
     finding = Finding(
         level=level,
@@ -234,7 +234,8 @@ def _finding(item: MeasuredVertebra, heights: Evidence | None, opinions: dict[st
         flags=tuple(flags),
         evidence=tuple(said),
     )
-    return decided(finding, decide(level, heights, flags, item.problem))
+    finding = decided(finding, decide(level, heights, flags, item.problem))
+    return finding.with_flags(["methods_disagree"]) if finding.methods_differ else finding
 
 
 def _triple(values: Any) -> tuple[float, float, float]:

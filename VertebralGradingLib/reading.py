@@ -1,7 +1,7 @@
 """The reader's work on a report: grades of the reader's own, exclusions, the reader's name, and undo.
 
 Every function gives a new report and leaves the one it was given as it is. Points are moved and levels shifted in
-:mod:`morphometric`, since heights and grades follow from them.
+:mod:`regrading`, since heights and grades follow from them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from VertebralGradingLib.errors import CentroidError, InputError
 from VertebralGradingLib.findings import Finding, Reading, Report
-from VertebralGradingLib.findings.states import GRADED, state_of_grade
+from VertebralGradingLib.findings.states import GRADED, TREATED, grade_of_state, state_of_grade
 
 EXCLUSIONS: tuple[str, ...] = (
     "Schmorl node",
@@ -165,11 +165,23 @@ def _read(report: Report, level: str, change: Callable[[Reading], Reading], seco
 
     def changed(finding: Finding) -> Finding:
         if second:
-            return replace(finding, second_reading=_or_none(change(finding.second_reading or Reading())))
-        return replace(finding, reading=_or_none(change(finding.reading or Reading())))
+            return replace(finding, second_reading=_consistent(finding, change(finding.second_reading or Reading())))
+        return replace(finding, reading=_consistent(finding, change(finding.reading or Reading())))
 
     findings = tuple(changed(finding) if finding.level == level else finding for finding in report.findings)
     return replace(report, findings=findings)
+
+
+def _consistent(finding: Finding, reading: Reading) -> Reading | None:
+    """What a reader can mean.
+
+    There is no agreement beside another answer, no confirmation of what is neither fracture nor treated, and neither of
+    them beside an exclusion.
+    """
+    state = reading.state or finding.state
+    agreed = reading.agreed and state == finding.state and not reading.exclusion
+    confirmed = reading.confirmed and (bool(grade_of_state(state)) or state == TREATED) and not reading.exclusion
+    return _or_none(replace(reading, agreed=agreed, confirmed=confirmed))
 
 
 def _or_none(reading: Reading) -> Reading | None:

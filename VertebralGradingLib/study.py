@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -68,7 +69,8 @@ class Study:
         spine: ordered centroids; axial rotation from the arch where a mask shows it.
         labels: the given mask, or None.
         vertebrae: gradable vertebrae, cranial to caudal.
-        heights: what morphometry says, by level; None until it has judged (:func:`methods.morphometric.judged`).
+        heights, broken: what morphometry says, by level, and which levels it gives grade 1 or more; None until it has
+            judged (:func:`methods.morphometric.judged`).
         complete: False while vertebrae are still to come, or when the run was stopped.
     """
 
@@ -78,17 +80,18 @@ class Study:
     vertebrae: tuple[MeasuredVertebra, ...] = field(default=())
     complete: bool = True
     heights: dict[str, Evidence] | None = None
+    broken: frozenset[str] | None = None
 
     @property
     def fractured(self) -> set[str]:
-        """Levels that morphometry gives grade 1 or more.
+        """Levels that morphometry gives grade 1 or more, also by what is left of a cut body.
 
         Raises:
             ValueError: it has not judged this study.
         """
-        if self.heights is None:
+        if self.broken is None:
             raise ValueError("morphometry has not judged this study")
-        return {level for level, said in self.heights.items() if (said.grade or 0) >= 1}
+        return set(self.broken)
 
 
 def prepare(
@@ -174,7 +177,8 @@ def _find_each(
     for start in range(0, len(chosen), _AT_ONCE):
         few, ready = chosen[start : start + _AT_ONCE], finder
         if ct is not None:
-            ready = finder.ahead(ct, [(one.center, spine.axes(one)) for one in few if searched(one)])
+            with contextlib.suppress(MaskError):  # then each is searched by itself, and tells what is wrong
+                ready = finder.ahead(ct, [(one.center, spine.axes(one)) for one in few if searched(one)])
         for vertebra in few:
             yield _find_one(ct, spine, vertebra, labels, volume, ready)
 

@@ -11,7 +11,7 @@ from test_results import LEVELS, _show
 
 from VertebralGradingLib.errors import CentroidError, VertebralGradingError
 from VertebralGradingLib.findings import Report
-from VertebralGradingLib.methods.morphometric import move_points
+from VertebralGradingLib.methods.regrading import move_points
 from VertebralGradingLib.scene.live import PointsWatcher
 from VertebralGradingLib.scene.studies import results_of
 
@@ -173,7 +173,7 @@ def test_points_or_image_moved_as_a_whole_are_refused(app: Application) -> None:
 def test_shifted_levels_stay_on_their_bodies(app: Application) -> None:
     from test_results import CT
 
-    from VertebralGradingLib.methods.morphometric import shift_levels
+    from VertebralGradingLib.methods.regrading import shift_levels
 
     results, image = _show()
     before = results.report

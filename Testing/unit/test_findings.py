@@ -259,7 +259,7 @@ def test_numpy_numbers_are_written_as_numbers() -> None:
         "morphometry", 0, None, None, {"count": np.int64(3), "flag": True, "share": np.float64(0.123456)}
     )
     quantities = json.loads(report(finding(evidence=(evidence,))).to_json())["findings"][0]["evidence"][0]["quantities"]
-    assert quantities == {"count": 3, "flag": True, "share": 0.1235}
+    assert quantities == {"count": 3, "flag": True, "share": 0.12346}
 
 
 def test_other_files_are_refused() -> None:
@@ -337,9 +337,34 @@ def test_findings_of_version_0_1_are_read() -> None:
     assert found["T12"].excluded
     assert found["L1"].loss_percent == pytest.approx(100 * max(found["L1"].height_loss.values()), abs=0.1)
     assert found["L1"].loss_interval_percent[0] < found["L1"].loss_percent < found["L1"].loss_interval_percent[1]
+    for item in read.findings:
+        interval = item.loss_interval_percent
+        assert interval is None or interval[0] <= (item.loss_percent or 0.0) <= interval[1]
     assert not found["L4"].heights_mm
     assert read.provenance["reader"] == "A. Reader"
     assert Report.from_dict(content).to_dict() == content
+
+
+@pytest.mark.parametrize(
+    ("place", "changes", "state"),
+    [
+        (2, {"reason": "the method could not grade it", "primary_method": "dae", "gradable": False}, "grade 2"),
+        (4, {"flags": ["cut_by_volume_edge"], "primary_method": "dae", "suggested_exclusion": ""}, "not assessed"),
+        (4, {"flags": ["cut_by_volume_edge", "implant_or_cement"], "suggested_exclusion": ""}, "not assessed"),
+        (4, {"flags": ["implant_or_cement"], "suggested_exclusion": "", "reason": "metal"}, "treated"),
+        (3, {"flags": ["low_confidence_mask"]}, "grade 0"),  # a reader had accepted it
+    ],
+)
+def test_states_of_version_0_1_are_decided_in_this_versions_order(
+    place: int, changes: dict[str, Any], state: str
+) -> None:
+    content = stored()
+    content["findings"][place].update(changes)
+    found = Report.from_dict(content).findings[place]
+    assert found.state == state
+    if state == "not assessed":
+        assert not found.heights_mm
+        assert not found.evidence
 
 
 def test_findings_of_version_0_1_that_another_method_graded_are_read_by_morphometry() -> None:

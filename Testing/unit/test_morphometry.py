@@ -25,7 +25,7 @@ from scipy.spatial.transform import Rotation
 
 from VertebralGradingLib.errors import CentroidError, MaskError
 from VertebralGradingLib.findings import POSITIONS, Finding, Report
-from VertebralGradingLib.methods.morphometric import move_points
+from VertebralGradingLib.methods.regrading import move_points
 from VertebralGradingLib.morphometry.body import SHAPE, STEP_MM, BodyMask, body_grid
 from VertebralGradingLib.morphometry.defects import find_defects
 from VertebralGradingLib.morphometry.heights import (
@@ -478,9 +478,9 @@ def test_deep_pit_is_left_to_the_reader() -> None:
     assert evidence.grade is not None
     assert evidence.grade >= 1
     assert finding.grade is None
-    assert not finding.gradable
-    assert finding.suggested_exclusion == "schmorl_node"
-    assert evidence.quantities["grade_without_defect"] == 0
+    assert finding.state == "undecided"
+    assert [one.grade for one in finding.hypotheses] == [0, evidence.grade]
+    assert evidence.quantities["without_defect"]["grade"] == 0
     assert of_level(report, "L1").grade == 2
 
 

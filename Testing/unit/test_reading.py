@@ -16,7 +16,7 @@ from VertebralGradingLib.findings import Evidence, Finding, Reading, Report
 from VertebralGradingLib.findings.flags import FLAG_TEXT
 from VertebralGradingLib.findings.states import GRADED
 from VertebralGradingLib.methods.decision import decide
-from VertebralGradingLib.methods.morphometric import move_points, shift_levels
+from VertebralGradingLib.methods.regrading import move_points, shift_levels
 from VertebralGradingLib.pipeline import grade
 from VertebralGradingLib.reading import (
     EXCLUSIONS,
@@ -173,7 +173,9 @@ def test_confirmation_and_agreement_stand_apart_and_fall_with_another_grade() ->
     assert of(both, "L1").confirmed
     assert of(set_reader_grade(both, "L1", 1), "L1").reading == Reading("grade 1")
     assert agree(confirm(both, "L1", False), "L1", False) == measured()
-    assert not of(exclude(both, "L1", "degenerative"), "L1").confirmed
+    assert of(exclude(both, "L1", "degenerative"), "L1").reading == Reading(exclusion="degenerative")
+    assert of(agree(set_reader_grade(measured(), "L1", 1), "L1"), "L1").reading == Reading("grade 1")
+    assert confirm(measured(), "T11") == measured(), "grade 0 is no fracture"
     assert is_edited(both)
     assert not is_edited(measured())
 
@@ -293,7 +295,7 @@ def test_a_shift_and_its_opposite_change_nothing() -> None:
 
 
 def test_a_shift_survives_the_file() -> None:
-    """The scene keeps findings as JSON with four decimals."""
+    """The scene keeps findings as JSON with five decimals."""
     stored = Report.from_dict(json.loads(measured().to_json()))
     same(found(shift_levels(shift_levels(stored, 2), -2)), found(measured()), tolerance=2e-3)
 

@@ -187,9 +187,9 @@ class Finding:
 
     @property
     def methods_differ(self) -> bool:
-        """Whether methods differ by a grade or more."""
-        grades = [item.grade for item in self.evidence if item.grade is not None]
-        return len(set(grades)) > 1
+        """Whether methods differ by a grade or more on a vertebra that is graded and counts."""
+        grades = {item.grade for item in self.evidence if item.grade is not None}
+        return len(grades) > 1 and self.gradable and not self.excluded
 
     def evidence_of(self, method: str) -> Evidence | None:
         """The evidence of one method, if it has any."""

@@ -28,3 +28,13 @@ FLAG_TEXT: dict[str, str] = {
     "hu_clipped": "voxel values outside the CT range were clipped",
 }
 """Every flag and what it means for a reader."""
+
+CUT = "cut_by_volume_edge"
+BLOCKING: dict[str, str] = {
+    "far_off_curve": "centroid far off the spine's curve",
+    CUT: "cut by the edge of the volume",
+    "disc_below_resolution": "slices too thick to find this body's edges; give a mask",
+    "low_confidence_mask": "the body's edges were not found with confidence",
+    "implausible_heights": "heights do not fit any vertebra of this spine",
+}
+"""Flags that keep a vertebra from being graded, and why."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from VertebralGradingLib.findings.flags import BLOCKING, CUT, FLAG_TEXT
 from VertebralGradingLib.findings.states import (
     BORDERLINE,
     NOT_ASSESSED,
@@ -22,6 +23,9 @@ _SECOND = "vertebral-grading/findings/2"
 _SCORES, _LOSSES = (0.0, 0.5, 1.5, 2.5, 3.0), (0.0, 20.0, 25.0, 40.0, 50.0)
 """The axis of scores in 0.1, and the losses (per cent) that stood there."""
 _GRADE_1 = 0.20
+_OTHERS = "the method could not grade it"
+"""What 0.1 wrote where another method than morphometry was to give the grade and had none."""
+_DEFECT = "a focal endplate defect alone makes the grade"
 SCHMORL = "Schmorl node"
 
 
@@ -46,7 +50,7 @@ def migrated_finding(item: dict[str, Any]) -> dict[str, Any]:
     graded = grade_of_state(state) is not None
     loss, interval = _loss(item, said) if graded else (None, None)
     reading = item.get("reading")
-    cut = "cut_by_volume_edge" in item["flags"]
+    cut = CUT in item["flags"] and not graded
     return {
         "level": item["level"],
         "state": state,
@@ -63,22 +67,32 @@ def migrated_finding(item: dict[str, Any]) -> dict[str, Any]:
         "heights_mm": {} if cut else item["heights_mm"],
         "height_loss": {} if cut else item["height_loss"],
         "flags": item["flags"],
-        "evidence": [one for one in item["evidence"] if not (cut and one["method"] == "morphometry")],
+        "evidence": [] if cut else item["evidence"],
         "reading": None if reading is None else _reading(reading),
         "second_reading": None,
     }
 
 
 def _state(item: dict[str, Any], said: dict[str, Any] | None) -> tuple[str, str]:
-    """State and its reason."""
-    if said is not None and said["grade"] is not None and _without(said) < said["grade"]:
-        if item.get("suggested_exclusion") or item.get("primary_method") != "morphometry":
-            return UNDECIDED, "a focal endplate defect alone makes the grade"
-    if item["reason"] and not item.get("suggested_exclusion"):
-        return (TREATED if "implant_or_cement" in item["flags"] else NOT_ASSESSED), item["reason"]
-    grade = said["grade"] if said is not None else item["grade"]
-    if grade is None:
-        return NOT_ASSESSED, item["reason"] or "it was not graded"
+    """State and its reason, in the order in which this version decides (:mod:`methods.decision`)."""
+    own = item.get("primary_method") == "morphometry"
+    if own and item["gradable"]:  # also where a reader has accepted it in spite of a flag
+        return _graded_state(item, said)
+    if own and item.get("suggested_exclusion"):
+        return UNDECIDED, _DEFECT
+    blocking = next((why for flag, why in BLOCKING.items() if flag in item["flags"]), "")
+    reason = "" if item.get("suggested_exclusion") or item["reason"] == _OTHERS else item["reason"]
+    if blocking:
+        return NOT_ASSESSED, reason or blocking
+    if "implant_or_cement" in item["flags"]:
+        return TREATED, reason or FLAG_TEXT["implant_or_cement"]
+    if reason or said is None or said["grade"] is None:
+        return NOT_ASSESSED, reason or "it was not measured"
+    return (UNDECIDED, _DEFECT) if _without(said) < said["grade"] else _graded_state(item, said)
+
+
+def _graded_state(item: dict[str, Any], said: dict[str, Any] | None) -> tuple[str, str]:
+    grade = item["grade"] if said is None or said["grade"] is None else said["grade"]
     posterior = item["height_loss"].get("posterior") or 0.0
     if grade == 0 and posterior >= _GRADE_1 and item["level"] != "L5":
         return BORDERLINE, f"posterior loss {100 * posterior:.0f} %"
@@ -95,9 +109,11 @@ def _shape(item: dict[str, Any], said: dict[str, Any] | None) -> str:
 
 
 def _loss(item: dict[str, Any], said: dict[str, Any] | None) -> tuple[float | None, list[float] | None]:
-    """The graded loss, and its interval read back from that of the score."""
+    """The graded loss, and its interval read back from the score's; None where the axis of scores has cut it off."""
     interval = None if said is None else said["grade_interval"]
     lost = {name: value for name, value in item["height_loss"].items() if value is not None}
+    if interval is not None and not 0.0 < interval[0] <= interval[1] < _SCORES[-1]:
+        interval = None
     return _graded(lost, said), None if interval is None else [_loss_of_score(score) for score in interval]
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 
 def plain(value: Any) -> Any:
-    """Numbers rounded to what is meant (4 decimals), tuples as lists, NaN as None."""
+    """Numbers rounded to 5 decimals (chances of 4,000 draws still sum to 1 then), tuples as lists, NaN as None."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     if isinstance(value, bool) or value is None or isinstance(value, (int, str)):
         return value
-    number = round(float(value), 4)
+    number = round(float(value), 5)
     return number if math.isfinite(number) else None

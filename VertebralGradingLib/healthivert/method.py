@@ -9,6 +9,7 @@ import numpy as np
 
 from VertebralGradingLib.errors import CentroidError, MaskError, MethodError
 from VertebralGradingLib.findings import Evidence
+from VertebralGradingLib.findings.flags import CUT
 from VertebralGradingLib.healthivert.neighbours import from_neighbours
 from VertebralGradingLib.healthivert.patient import patient_scale
 from VertebralGradingLib.healthivert.pseudo_healthy import PseudoHealthy
@@ -237,7 +238,8 @@ def _place(study: Study, level: str) -> MeasuredVertebra:
     Raises:
         CentroidError: it was not measured.
     """
-    found = next((item for item in _measured(study) if item.vertebra.level == level), None)
+    measured = (item for item in _measured(study) if CUT not in item.flags)
+    found = next((item for item in measured if item.vertebra.level == level), None)
     if found is None:
         raise CentroidError(f"{level} was not measured.", "Choose a vertebra that has heights.")
     return found

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from VertebralGradingLib.findings import Evidence, Hypothesis
-from VertebralGradingLib.findings.flags import FLAG_TEXT
+from VertebralGradingLib.findings import Evidence, Finding, Hypothesis
+from VertebralGradingLib.findings.flags import BLOCKING, FLAG_TEXT
 from VertebralGradingLib.findings.migration import SCHMORL
 from VertebralGradingLib.findings.states import BORDERLINE, NOT_ASSESSED, TREATED, UNDECIDED, state_of_grade
 from VertebralGradingLib.morphometry.genant import GRADE_BOUNDS
@@ -15,14 +15,6 @@ from VertebralGradingLib.morphometry.genant import GRADE_BOUNDS
 BORDERLINE_CHANCE = 0.10
 """From this chance of grade 1 or more on a vertebra below grade 1 is borderline: the least limit tried at which at most
 5 % of unbroken synthetic vertebrae are (``Testing/benchmarks/borderline.py --spines 100 --seed 5000``)."""
-_BLOCKING = {
-    "far_off_curve": "centroid far off the spine's curve",
-    "cut_by_volume_edge": "cut by the edge of the volume",
-    "disc_below_resolution": "slices too thick to find this body's edges; give a mask",
-    "low_confidence_mask": "the body's edges were not found with confidence",
-    "implausible_heights": "heights do not fit any vertebra of this spine",
-}
-"""Flags that keep a vertebra from being graded, and why."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +38,7 @@ def decide(level: str, said: Evidence | None, flags: Iterable[str], problem: str
     raised = set(flags)
     if problem:
         return Decision(NOT_ASSESSED, problem)
-    blocked = next((reason for flag, reason in _BLOCKING.items() if flag in raised), "")
+    blocked = next((reason for flag, reason in BLOCKING.items() if flag in raised), "")
     if blocked:
         return Decision(NOT_ASSESSED, blocked)
     if "implant_or_cement" in raised:
@@ -65,8 +57,9 @@ def graded(level: str, said: Evidence) -> Decision:
     if said.grade >= 1:
         return Decision(state_of_grade(said.grade))
     chances, posterior = said.quantities.get("grade_probabilities"), said.quantities["height_loss"]["posterior"]
-    if chances is not None and 1.0 - chances[0] >= BORDERLINE_CHANCE:
-        return Decision(BORDERLINE, f"chance of grade 1 or more {100 * (1 - chances[0]):.0f} %")
+    chance = 0.0 if chances is None else sum(chances[1:])
+    if chance >= BORDERLINE_CHANCE - 1e-6:
+        return Decision(BORDERLINE, f"chance of grade 1 or more {100 * chance:.0f} %")
     if posterior >= GRADE_BOUNDS[0] and level != "L5":
         return Decision(BORDERLINE, f"posterior loss {100 * posterior:.0f} %")
     return Decision(state_of_grade(0))
@@ -87,4 +80,37 @@ def _hypothesis(cause: str, result: dict[str, Any]) -> Hypothesis:
         100.0 * result["graded_loss"],
         (100.0 * low, 100.0 * high),
         tuple(result["grade_probabilities"]),
+    )
+
+
+def decided(finding: Finding, decision: Decision) -> Finding:
+    """A finding with the state that was decided, and the numbers that go with it by its own evidence."""
+    said = finding.evidence_of("morphometry")
+    finding = replace(
+        finding,
+        state=decision.state,
+        reason=decision.reason,
+        hypotheses=decision.hypotheses,
+        loss_percent=None,
+        loss_interval_percent=None,
+        grade_probabilities=None,
+        score=None,
+        grade_interval=None,
+        deformity="none",
+    )
+    if said is None:
+        return finding
+    numbers = said.quantities
+    finding = replace(finding, heights_mm=dict(numbers["heights_mm"]), height_loss=dict(numbers["height_loss"]))
+    if not finding.gradable:
+        return finding
+    low, high = numbers["graded_loss_interval"]
+    return replace(
+        finding,
+        loss_percent=100.0 * numbers["graded_loss"],
+        loss_interval_percent=(100.0 * low, 100.0 * high),
+        grade_probabilities=tuple(numbers["grade_probabilities"]),
+        score=said.score,
+        grade_interval=said.grade_interval,
+        deformity=str(numbers["deformity"]),
     )

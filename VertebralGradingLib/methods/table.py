@@ -18,7 +18,7 @@ METHODS: dict[str, str] = {
     "healthivert": "VertebralGradingLib.healthivert.method:HealthivertGrading",
     "dae": "VertebralGradingLib.diffusion_autoencoder.method:LatentGrading",
 }
-"""Name -> "module:Class". The first of the methods asked for is the primary one."""
+"""Name -> "module:Class". Morphometry gives the state; the others are second opinions."""
 REQUIRES: dict[str, tuple[str, ...]] = {
     "morphometry": (),
     "neighbours": (),

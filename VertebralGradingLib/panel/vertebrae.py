@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 
 from VertebralGradingLib.findings import POSITIONS, Finding
 from VertebralGradingLib.findings.states import GRADED, MEANING, NOT_REACHED, TREATED
-from VertebralGradingLib.methods.morphometric import shift_levels
+from VertebralGradingLib.methods.regrading import shift_levels
 from VertebralGradingLib.panel.session import Session
 from VertebralGradingLib.reading import EXCLUSIONS, agree, confirm, exclude, set_reader, set_reader_state
 from VertebralGradingLib.report.colors import color_of, color_of_state

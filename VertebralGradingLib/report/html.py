@@ -26,7 +26,7 @@ from VertebralGradingLib.report.overview import overview_svg
 from VertebralGradingLib.report.patches import PATCH_MM, strip
 from VertebralGradingLib.report.pictures import Overview
 from VertebralGradingLib.report.profile import height_profile
-from VertebralGradingLib.report.sentences import sentence, summary_sentence
+from VertebralGradingLib.report.sentences import has_more, sentence, summary_sentence
 from VertebralGradingLib.report.style import CSS
 from VertebralGradingLib.report.tables import (
     disagreement_table,
@@ -68,7 +68,7 @@ def html_page(
         *_warnings(report),
         _tiles(report),
         f"<p>{escape(summary_sentence(report))}</p>",
-        _section("What needs a look", _notable(findings)),
+        _section("What needs a look", _notable(report)),
     ]
     if overview is not None:
         body.append(_section("Overview", _overview(findings, *overview, is_mask)))
@@ -132,10 +132,10 @@ def _tiles(report: Report) -> str:
     worst, index = summary["worst_grade"], summary["spinal_deformity_index"]
     undecided = len(summary["undecided"])
     rest = f"; {undecided} undecided" if undecided else ""
-    least = "at least " if assessed < total else ""
+    least = "at least " if has_more(report) else ""
     tiles = [
         (f"worst{rest}", state_cell(color_of_grade(worst)) if assessed else MISSING),
-        ("vertebrae of grade 2 or more", str(summary["n_grade2_or_more"]) if assessed else MISSING),
+        ("vertebrae of grade 2 or more", f"{least}{summary['n_grade2_or_more']}" if assessed else MISSING),
         ("spinal deformity index", MISSING if index is None else f"{least}{index}"),
         ("vertebrae assessed", f"{assessed} of {total}"),
     ]
@@ -146,14 +146,15 @@ def _tiles(report: Report) -> str:
     )
 
 
-def _notable(findings: Sequence[Finding]) -> str:
+def _notable(report: Report) -> str:
     """Every vertebra of final grade 1 or more, borderline, undecided or treated, and those the reader has changed."""
     quiet = (state_of_grade(0), NOT_ASSESSED, NOT_REACHED)
-    shown = [f for f in findings if not f.excluded and (f.final_state not in quiet or f.changed_by_reader)]
+    shown = [f for f in report.findings if not f.excluded and (f.final_state not in quiet or f.changed_by_reader)]
     if shown:
         return _sentences(shown)
-    graded = any(finding.final_grade is not None for finding in findings)
-    return f"<p>{'Nothing among the assessed vertebrae.' if graded else 'No vertebra was assessed.'}</p>"
+    if all(finding.final_grade is None for finding in report.findings):
+        return "<p>No vertebra was assessed.</p>"
+    return f"<p>Nothing among the vertebrae that were {'assessed' if report.complete else 'finished'}.</p>"
 
 
 def _sentences(findings: Sequence[Finding]) -> str:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import zoom
 
 from VertebralGradingLib.findings import RESEARCH_USE, Finding
+from VertebralGradingLib.findings.states import NOT_REACHED
 from VertebralGradingLib.report import svg
 from VertebralGradingLib.report.canvas import BLACK, WHITE, Canvas, encode_png
 from VertebralGradingLib.report.colors import shown_colors
@@ -123,7 +124,9 @@ def overview_png(overview: Overview, gray: NDArray[np.uint8], findings: Sequence
     canvas.halo_text(margin + width - 14, head + 34, "P", 30, "end")
     _draw_scale(canvas, margin + width - 20, head + height - 22)
     _draw_key(canvas, head + height + 36, findings)
-    canvas.text(20, head + height + foot - 20, RESEARCH_USE, 20, (75, 83, 91))
+    missed = sum(finding.state == NOT_REACHED for finding in findings)
+    told = f"{len(findings) - missed} of {len(findings)} finished; run not finished. " if missed else ""
+    canvas.text(20, head + height + foot - 20, told + RESEARCH_USE, 20, (75, 83, 91))
     return canvas.png()
 
 

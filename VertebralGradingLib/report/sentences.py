@@ -163,15 +163,20 @@ def _worst(report: Report) -> str:
         return ""
     if worst:
         count, index = summary["n_grade2_or_more"], summary["spinal_deformity_index"]
-        open_ones = len(report.findings) - summary["n_assessed"]
-        at_least = "at least " if open_ones else ""
-        return f"worst grade {worst} ({SEVERITY[worst]}), {count} of grade 2 or more, deformity index {at_least}{index}"
+        least = "at least " if has_more(report) else ""
+        numbers = f"{least}{count} of grade 2 or more, deformity index {least}{index}"
+        return f"worst grade {worst} ({SEVERITY[worst]}), {numbers}"
     assessed = [finding for finding in report.findings if finding.final_grade == 0]
     losses = [largest_loss(finding) for finding in assessed]
     below = all(loss is not None and loss[1] < GRADE_BOUNDS[0] for loss in losses)
     if below and report.complete:
         return f"{MILDEST} in these"
     return "none of these of grade 1 or more"
+
+
+def has_more(report: Report) -> bool:
+    """Whether there are vertebrae that do not count, so that counts and sums are least values."""
+    return not report.complete or report.summary["n_assessed"] < len(report.findings)
 
 
 def _undecided_ones(report: Report) -> str:

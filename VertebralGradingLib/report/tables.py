@@ -107,10 +107,7 @@ def disagreement_table(findings: Iterable[Finding]) -> str:
     """What each method says where they differ by a grade or more; empty when they do not."""
     rows = []
     for finding in findings:
-        scores = [score for item in finding.evidence if (score := _score(item.score, item.grade)) is not None]
-        grades = [item.grade for item in finding.evidence if item.grade is not None]
-        apart = max(scores, default=0.0) - min(scores, default=0.0) >= 1.0
-        if not (apart or len(set(grades)) > 1 or "methods_disagree" in finding.flags):
+        if not finding.methods_differ:
             continue
         for n, item in enumerate(finding.evidence):
             level = f'<th rowspan="{len(finding.evidence)}">{escape(finding.level)}</th>' if n == 0 else ""
@@ -152,11 +149,6 @@ def methods_table(findings: Iterable[Finding]) -> str:
         f'<div class="wide"><table><thead><tr><th>Level</th>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>{note}"
     )
-
-
-def _score(score: float | None, grade: int | None) -> float | None:
-    known = number(score)
-    return known if known is not None else None if grade is None else float(grade)
 
 
 def provenance_table(report: Report) -> str:

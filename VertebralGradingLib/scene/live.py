@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from VertebralGradingLib.errors import InputError, VertebralGradingError
 from VertebralGradingLib.findings import Report
-from VertebralGradingLib.methods.morphometric import move_points
+from VertebralGradingLib.methods.regrading import move_points
 from VertebralGradingLib.scene.results import StudyResults
 from VertebralGradingLib.scene.six_points import read_points
 
