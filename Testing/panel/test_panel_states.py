@@ -98,7 +98,7 @@ def test_a_run_stopped_after_three_has_rows_for_the_rest(panel: PanelDriver, how
     if how == "cancelled":
         assert ui.statusLabel.text == f"Cancelled; {count} of 6 vertebrae were finished."
     else:
-        told = "HealthiVert-GAN did not run: The run stopped before it."
+        told = "HealthiVert-GAN did not run: It had given nothing when the run stopped."
         assert str(ui.statusLabel.text).startswith("The worker stopped")
         assert str(ui.statusLabel.text).endswith(told)
         assert told in ui.logText.toPlainText()
