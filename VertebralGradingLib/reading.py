@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from VertebralGradingLib.errors import CentroidError, InputError
 from VertebralGradingLib.findings import Finding, Reading, Report
-from VertebralGradingLib.findings.states import GRADED, TREATED, grade_of_state, state_of_grade
+from VertebralGradingLib.findings.states import GRADED, NOT_REACHED, TREATED, state_of_grade
 
 EXCLUSIONS: tuple[str, ...] = (
     "Schmorl node",
@@ -79,6 +79,18 @@ def agree(report: Report, level: str, agreed: bool = True, second: bool = False)
         CentroidError: no such level.
     """
     return _read(report, level, lambda reading: replace(reading, agreed=agreed), second=second)
+
+
+def may_agree(finding: Finding | None) -> bool:
+    """Whether there is an answer of the program's to agree with: the reader has given no other one."""
+    return finding is not None and finding.final_state == finding.state != NOT_REACHED and not finding.excluded
+
+
+def may_confirm(finding: Finding | None) -> bool:
+    """Whether there is a deformity that may be a fracture, or a body that may be treated."""
+    if finding is None or finding.excluded:
+        return False
+    return bool(finding.final_grade) or finding.final_state == TREATED
 
 
 def exclude(report: Report, level: str, reason: str, second: bool = False) -> Report:
@@ -173,14 +185,9 @@ def _read(report: Report, level: str, change: Callable[[Reading], Reading], seco
 
 
 def _consistent(finding: Finding, reading: Reading) -> Reading | None:
-    """What a reader can mean.
-
-    There is no agreement beside another answer, no confirmation of what is neither fracture nor treated, and neither of
-    them beside an exclusion.
-    """
-    state = reading.state or finding.state
-    agreed = reading.agreed and state == finding.state and not reading.exclusion
-    confirmed = reading.confirmed and (bool(grade_of_state(state)) or state == TREATED) and not reading.exclusion
+    """A reading without what the reader cannot mean."""
+    seen = replace(finding, reading=reading)
+    agreed, confirmed = reading.agreed and may_agree(seen), reading.confirmed and may_confirm(seen)
     return _or_none(replace(reading, agreed=agreed, confirmed=confirmed))
 
 

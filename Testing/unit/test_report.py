@@ -18,23 +18,22 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from rendering.findings import finding, not_assessed, report_of, six_points, stopped, undecided
 
 from VertebralGradingLib.errors import OutputError
 from VertebralGradingLib.findings import (
-    POSITIONS,
     RESEARCH_USE,
     Evidence,
     Finding,
     Hypothesis,
     Reading,
     Report,
-    not_reached,
 )
 from VertebralGradingLib.findings.flags import FLAG_TEXT
 from VertebralGradingLib.findings.states import STATES
 from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.report.canvas import Canvas, encode_png
-from VertebralGradingLib.report.colors import caption, color_of, color_of_grade, state_colors
+from VertebralGradingLib.report.colors import color_of_grade, state_colors
 from VertebralGradingLib.report.csv_table import COLUMNS, csv_text
 from VertebralGradingLib.report.marks import spread
 from VertebralGradingLib.report.patches import patch_grid
@@ -70,74 +69,6 @@ def volume_of(function: Any, shape: tuple[int, int, int] = (60, 70, 90), turned:
     return replace(volume, array=function(volume.to_ras(index)).astype(np.float32))
 
 
-def six_points(center: Any, heights: Any = (20.0, 22.0, 24.0)) -> tuple[tuple[float, float, float], ...]:
-    r, a, s = center
-    return tuple(
-        (r, a + ahead, s + sign * height / 2)
-        for ahead, height in zip((13.0, 0.0, -13.0), heights, strict=True)
-        for sign in (1, -1)
-    )
-
-
-def finding(level: str = "L1", grade: int = 2, **changes: Any) -> Finding:
-    center = tuple(changes.pop("center_ras_mm", (0.0, 16.0, 140.0)))
-    loss = changes.pop("height_loss", {"anterior": 0.32, "middle": 0.2, "posterior": 0.02})
-    quantities = {
-        "reference_mm": {"anterior": 27.0, "middle": 26.0, "posterior": 28.0},
-        "reference_sd_mm": {"anterior": 1.2, "middle": 1.2, "posterior": 1.1},
-        "loss_interval": {position: [loss.get(position, 0) - 0.05, loss.get(position, 0) + 0.05] for position in loss},
-        "trabecular_hu": 118.4,
-        "depth_mm": None,
-    }
-    known: dict[str, Any] = {
-        "score": 2.0,
-        "grade_interval": (1.6, 2.3),
-        "loss_percent": 32.0,
-        "loss_interval_percent": (27.0, 37.0),
-        "grade_probabilities": (0.01, 0.02, 0.95, 0.02),
-        "deformity": "wedge",
-        "points_ras_mm": six_points(center),
-        "heights_mm": {"anterior": 18.4, "middle": 20.8, "posterior": 27.4},
-        "height_loss": loss,
-        "flags": ("mask_found",),
-        "evidence": (Evidence("morphometry", grade, (1.6, 2.3), 2.0, quantities),),
-    }
-    return Finding(level, changes.pop("state", f"grade {grade}"), center, **{**known, **changes})
-
-
-def not_assessed(level: str = "T12", reason: str = "cut_by_volume_edge") -> Finding:
-    return Finding(level, "not assessed", (0.0, 13.0, 170.0), reason, flags=(reason,))
-
-
-def borderline(level: str = "T9", reason: str = "chance of grade 1 or more 34 %", **changes: Any) -> Finding:
-    loss = {"anterior": 0.17, "middle": 0.1, "posterior": 0.02}
-    known: dict[str, Any] = {"height_loss": loss, "deformity": "none", "reason": reason, "state": "borderline"}
-    return finding(level, **{**known, **changes})
-
-
-def undecided(level: str = "T11", **changes: Any) -> Finding:
-    """A focal defect alone makes the grade."""
-    hypotheses = (
-        Hypothesis("Schmorl node", 0, 4.0, (-3.0, 11.0), (1.0, 0.0, 0.0, 0.0)),
-        Hypothesis("fracture", 2, 29.0, (22.0, 36.0), (0.0, 0.2, 0.8, 0.0)),
-    )
-    nothing: dict[str, Any] = dict.fromkeys(
-        ("score", "grade_interval", "loss_percent", "loss_interval_percent", "grade_probabilities")
-    )
-    reason = "focal endplate defect (superior endplate, 13 mm AP x 13 mm LR, 5 mm deep)"
-    known = {"state": "undecided", "reason": reason, "hypotheses": hypotheses, "deformity": "none", **nothing}
-    return finding(level, **{**known, **changes})
-
-
-def treated(level: str = "L2", **changes: Any) -> Finding:
-    return undecided(level, state="treated", reason=FLAG_TEXT["implant_or_cement"], hypotheses=(), **changes)
-
-
-def report_of(*findings: Finding, **study: Any) -> Report:
-    provenance = {"program": "VertebralGrading", "version": "0.1.0", "times_s": {"total": 1.234567}}
-    return Report({"modality": "CT", "spacing_mm": [0.7, 0.7, 1.0], "complete": True, **study}, findings, provenance)
-
-
 def whole_report(spine: Spine) -> Report:
     losses = {"anterior": 0.05, "middle": 0.08, "posterior": -0.01}
     findings = [
@@ -147,191 +78,6 @@ def whole_report(spine: Spine) -> Report:
     findings[1] = not_assessed("T12")
     findings[2] = finding("L1", 2, center_ras_mm=spine.by_level["L1"].center)
     return report_of(*findings)
-
-
-# --- sentences -------------------------------------------------------------------------------------------------------
-
-
-def test_sentence_of_a_deformity_gives_the_largest_loss_and_its_interval() -> None:
-    assert sentence(finding()) == "L1: grade 2, moderate wedge deformity, anterior loss 32 % (27-37)."
-    crush = {"anterior": 0.41, "middle": 0.45, "posterior": 0.3}
-    assert sentence(finding("T8", 3, deformity="crush", height_loss=crush)) == (
-        "T8: grade 3, severe crush deformity, middle loss 45 % (40-50)."
-    )
-
-
-def test_a_deformity_is_a_fracture_once_the_reader_has_confirmed_it() -> None:
-    assert sentence(finding(reading=Reading(confirmed=True))) == (
-        "L1: grade 2, moderate wedge vertebral fracture, anterior loss 32 % (27-37)."
-    )
-
-
-def test_sentence_of_grade_0_says_no_loss_only_where_there_is_none() -> None:
-    small = {"anterior": 0.02, "middle": 0.08, "posterior": 0.0}
-    assert sentence(finding("T9", 0, deformity="none", height_loss=small)) == (
-        "T9: grade 0, no height loss of 20 % or more (largest: middle loss 8 % (3-13))."
-    )
-    taller = dict.fromkeys(POSITIONS, -0.1)
-    assert sentence(finding("T9", 0, height_loss=taller)) == "T9: grade 0, no height loss of 20 % or more."
-    low = {"anterior": 0.02, "middle": 0.08, "posterior": 0.25}
-    assert sentence(finding("L5", 0, height_loss=low)) == "L5: grade 0 (largest: posterior loss 25 % (20-30))."
-
-
-def test_sentence_of_borderline_says_why() -> None:
-    assert sentence(borderline()) == (
-        "T9: borderline: below grade 1, which cannot be excluded; compare Genant 0.5 "
-        "(chance of grade 1 or more 34 %; largest: anterior loss 17 % (12-22))."
-    )
-    low = {"anterior": 0.02, "middle": 0.08, "posterior": 0.25}
-    text = sentence(borderline(reason="posterior loss 25 %", height_loss=low))
-    assert text.endswith("compare Genant 0.5 (posterior loss 25 %).")
-
-
-def test_sentence_of_what_was_not_assessed_gives_the_reason_in_words() -> None:
-    assert sentence(not_assessed()) == "T12: not assessed: cut by the edge of the volume."
-    assert sentence(not_assessed("T7", "the mask is too ragged")) == "T7: not assessed: the mask is too ragged."
-    assert sentence(not_reached("L4", (0.0, 0.0, 0.0))) == "L4: not reached: the run stopped before it."
-
-
-def test_sentence_of_an_undecided_vertebra_tells_both_answers(tmp_path: Path) -> None:
-    assert sentence(undecided()) == (
-        "T11: undecided, focal endplate defect (superior endplate, 13 mm AP x 13 mm LR, 5 mm deep): "
-        "grade 0 if Schmorl node (loss 4 %, -3 to 11), grade 2 if fracture (loss 29 %, 22-36); the reader decides."
-    )
-    report = report_of(finding("T10", 0, height_loss=dict.fromkeys(POSITIONS, 0.02)), undecided())
-    assert summary_sentence(report) == (
-        "1 of 2 assessed: no height loss of 20 % or more in these; undecided: T11 (0 if Schmorl node, 2 if fracture)."
-    )
-    page = write(report, tmp_path)[1]
-    assert "1 undecided" in page.text
-    assert page.text.index(sentence(undecided())) < page.text.index("Each vertebra")
-
-
-def test_sentence_of_a_treated_body_waits_for_the_reader() -> None:
-    assert sentence(treated()) == "L2: treated, metal or cement in or near the body; the reader confirms."
-    assert sentence(treated(reading=Reading(confirmed=True))).endswith("; confirmed by the reader.")
-    assert "treated: L2" in summary_sentence(report_of(treated()))
-
-
-def test_sentences_do_without_missing_quantities() -> None:
-    bare = finding(evidence=(Evidence("morphometry", 2, None, None, {"loss_interval": None}),), grade_interval=None)
-    assert sentence(bare) == "L1: grade 2, moderate wedge deformity, anterior loss 32 %."
-    assert sentence(replace(bare, height_loss={}, score=None)) == "L1: grade 2, moderate wedge deformity."
-    assert "nan" not in sentence(replace(bare, height_loss=dict.fromkeys(POSITIONS, float("nan")), score=float("nan")))
-
-
-def test_summary_sentence() -> None:
-    report = report_of(finding("L1", 2), finding("L2", 1), not_assessed())
-    assert summary_sentence(report) == (
-        "2 of 3 assessed: worst grade 2 (moderate), at least 1 of grade 2 or more, deformity index at least 3; "
-        "not assessed: T12."
-    )
-    whole = report_of(finding("L1", 2), borderline())
-    assert summary_sentence(whole) == (
-        "2 of 2 assessed: worst grade 2 (moderate), 1 of grade 2 or more, deformity index 2; borderline: T9."
-    )
-    low = finding("L5", 0, height_loss={"anterior": 0.0, "middle": 0.0, "posterior": 0.3})
-    assert summary_sentence(report_of(low)) == "1 of 1 assessed: none of these of grade 1 or more."
-    assert summary_sentence(report_of()) == "0 of 0 assessed."
-    assert summary_sentence(report_of(not_assessed())) == "0 of 1 assessed: not assessed: T12."
-
-
-def test_a_run_that_stopped_says_so_first_and_promises_nothing(tmp_path: Path) -> None:
-    sound = [finding(level, 0, height_loss=dict.fromkeys(POSITIONS, 0.01)) for level in ("T9", "T10", "T11")]
-    rest = [not_reached(f"L{n}", (0.0, 16.0, 140.0)) for n in range(1, 6)]
-    report = report_of(*sound, *rest, not_reached("L6", (0.0, 16.0, 140.0)), complete=False)
-    lead = "3 of 9 assessed; run not finished"
-    assert summary_sentence(report) == (
-        f"{lead}: none of these of grade 1 or more; not reached: L1, L2, L3, L4, L5, L6."
-    )
-    page = write(report, tmp_path)[1]
-    assert page.text.index(f"{lead}.") < page.text.index("vertebrae assessed")
-    rows = list(csv.DictReader(io.StringIO(csv_text(report))))
-    assert [row["state"] for row in rows] == ["grade 0"] * 3 + ["not reached"] * 6
-    assert "no deformity" not in page.text.lower()
-    assert "no height loss" not in summary_sentence(report)
-
-
-def test_methods_that_differ_stand_in_the_headline_with_who_says_what() -> None:
-    one = finding()
-    one = replace(one, evidence=(*one.evidence, Evidence("dae", 0, (0.0, 0.4), 0.1)))
-    assert summary_sentence(report_of(one)).endswith("; methods differ at L1: morphometry 2, dae 0.")
-
-
-def test_methods_that_did_not_run_are_told(tmp_path: Path) -> None:
-    report = report_of(finding())
-    report = replace(report, provenance={**report.provenance, "not_run": {"dae": "The latent method needs a CT."}})
-    assert "Diffusion autoencoder did not run: The latent method needs a CT." in write(report, tmp_path)[1].text
-
-
-@pytest.mark.parametrize(
-    ("one", "text"),
-    [
-        (finding(reading=Reading("grade 2")), "L1: grade 2, moderate wedge deformity, anterior loss 32 % (27-37)."),
-        (
-            finding(reading=Reading("grade 1")),
-            "L1: grade 1 by the reader (automatic: grade 2), mild wedge deformity, anterior loss 32 % (27-37).",
-        ),
-        (
-            finding(reading=Reading("grade 0")),
-            "L1: grade 0 by the reader (automatic: grade 2) (largest: anterior loss 32 % (27-37)).",
-        ),
-        (
-            replace(not_assessed(), reading=Reading("grade 3")),
-            "T12: grade 3 by the reader (automatic: not assessed), severe deformity.",
-        ),
-        (finding(reading=Reading("grade 1", "Schmorl node")), "L1: excluded by the reader (Schmorl node)."),
-        (
-            replace(not_assessed(), reading=Reading(exclusion="image quality")),
-            "T12: excluded by the reader (image quality).",
-        ),
-    ],
-)
-def test_sentence_says_what_the_reader_decided(one: Finding, text: str) -> None:
-    assert sentence(one) == text
-
-
-def test_an_undecided_vertebra_is_open_until_the_reader_decides() -> None:
-    assert "the reader decides" in sentence(undecided())
-    assert "undecided: T11" in summary_sentence(report_of(undecided()))
-    assert sentence(undecided(reading=Reading(exclusion="Schmorl node"))) == (
-        "T11: excluded by the reader (Schmorl node)."
-    )
-    decided = undecided(reading=Reading("grade 2"))
-    assert sentence(decided).startswith("T11: grade 2 by the reader (automatic: undecided), moderate deformity")
-    assert "undecided:" not in summary_sentence(report_of(decided))
-
-
-def test_summary_sentence_says_what_the_reader_decided() -> None:
-    report = report_of(
-        finding("T9", 3, reading=Reading(exclusion="degenerative")),
-        finding("T10", 0),
-        finding("T11", 0, reading=Reading("grade 1")),
-        not_assessed("T12"),
-        finding("L1", 2, reading=Reading("grade 2")),
-    )
-    assert summary_sentence(report) == (
-        "3 of 5 assessed: worst grade 2 (moderate), at least 1 of grade 2 or more, deformity index at least 3; "
-        "not assessed: T12; excluded by the reader: T9; changed by the reader: T11."
-    )
-    alone = report_of(finding("T9", 3, reading=Reading(exclusion="degenerative")))
-    assert summary_sentence(alone) == "0 of 1 assessed: excluded by the reader: T9."
-
-
-def test_colour_and_caption_follow_the_final_state() -> None:
-    cases = [
-        (finding(), "grade 2", "grade 2"),
-        (finding(reading=Reading("grade 2")), "grade 2", "grade 2"),
-        (finding(reading=Reading("grade 0")), "grade 0", "grade 0 (reader)"),
-        (finding(reading=Reading("borderline")), "borderline", "borderline (reader)"),
-        (replace(not_assessed(), reading=Reading("grade 3")), "grade 3", "grade 3 (reader)"),
-        (finding(reading=Reading(exclusion="Schmorl node")), "not assessed", "excluded"),
-        (not_assessed(), "not assessed", "not assessed"),
-        (undecided(), "undecided", "undecided"),
-        (treated(), "treated", "treated"),
-        (undecided(reading=Reading("grade 1")), "grade 1", "grade 1 (reader)"),
-    ]
-    assert [(color_of(one).state, caption(one)) for one, _, _ in cases] == [(key, text) for _, key, text in cases]
 
 
 # --- table -----------------------------------------------------------------------------------------------------------
@@ -525,6 +271,27 @@ def test_page_needs_no_script_and_no_network(tmp_path: Path) -> None:
     assert not [name for name, _ in page.attributes if name.startswith("on")]
     text = paths["html"].read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
     assert not re.search(r"https?:|url\(|@import", text)
+
+
+def test_a_run_that_stopped_says_so_first_and_has_a_row_for_each_vertebra(tmp_path: Path) -> None:
+    page = write(stopped(), tmp_path)[1]
+    assert page.text.index("3 of 9 assessed; run not finished.") < page.text.index("vertebrae assessed")
+    assert "no deformity" not in page.text.lower()
+    rows = list(csv.DictReader(io.StringIO(csv_text(stopped()))))
+    assert [row["state"] for row in rows] == ["grade 0"] * 3 + ["not reached"] * 6
+    assert {row["deformity"] for row in rows[3:]} == {""}
+
+
+def test_what_the_reader_has_to_decide_stands_on_top(tmp_path: Path) -> None:
+    page = write(report_of(finding("T10", 0), undecided()), tmp_path)[1]
+    assert "1 undecided" in page.text
+    assert page.text.index(sentence(undecided())) < page.text.index("Each vertebra")
+
+
+def test_methods_that_did_not_run_are_told(tmp_path: Path) -> None:
+    report = report_of(finding())
+    report = replace(report, provenance={**report.provenance, "not_run": {"dae": "The latent method needs a CT."}})
+    assert "Diffusion autoencoder did not run: The latent method needs a CT." in write(report, tmp_path)[1].text
 
 
 def test_hostile_texts_are_escaped_everywhere(tmp_path: Path) -> None:

@@ -224,7 +224,7 @@ def _grade_and_write(
 def _print(report: Report) -> None:
     from VertebralGradingLib.findings import RESEARCH_USE
     from VertebralGradingLib.report.sentences import hypothesis_text, summary_sentence
-    from VertebralGradingLib.report.values import METHOD_NAMES, fixed, span
+    from VertebralGradingLib.report.values import METHOD_NAMES, chance_text, fixed, graded_loss_text, percent
 
     OUT.print(escape(summary_sentence(report)), style="bold")
     for method, why in dict(report.provenance.get("not_run") or {}).items():
@@ -245,19 +245,16 @@ def _print(report: Report) -> None:
     for column in head:
         table.add_column(column)
     for finding in report.findings:
-        loss = fixed(finding.loss_percent, 0) if finding.gradable else ""
-        interval = span(finding.loss_interval_percent, 0)
-        chances = finding.grade_probabilities
         flags = [] if finding.reason else [flag for flag in finding.flags if flag != "mask_found"]
         remarks = "; ".join([finding.reason or ", ".join(flags), *map(hypothesis_text, finding.hypotheses)])
         table.add_row(
             finding.level,
             finding.state,
-            f"{loss} ({interval})" if interval else loss,
-            "" if chances is None else f"{100 * (1 - chances[0]):.0f} %",
-            finding.deformity if finding.gradable else "",
-            " / ".join(f"{value:.1f}" for value in finding.heights_mm.values()),
-            " / ".join(f"{100 * value:.0f}" for value in finding.height_loss.values()),
+            graded_loss_text(finding),
+            chance_text(finding),
+            finding.deformity,
+            " / ".join(fixed(value) for value in finding.heights_mm.values()),
+            " / ".join(percent(value) for value in finding.height_loss.values()),
             escape(remarks),
         )
     OUT.print(table)

@@ -189,7 +189,7 @@ def _row(case: Case, level: str, search: str, finding: Finding, body: BodyMask |
         edge_sd_mm=_edge_sd(finding),
         dice=None if body is None else overlap(body, case.mask, level),
         loss=_loss(finding),
-        chance=None if finding.grade_probabilities is None else 1.0 - finding.grade_probabilities[0],
+        chance=finding.chance_of_grade_1,
         posterior_loss=finding.height_loss.get("posterior", float("nan")),
     )
 

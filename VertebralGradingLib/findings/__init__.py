@@ -110,7 +110,7 @@ class Finding:
         hypotheses: of an undecided vertebra, one for each cause; empty for all others.
         score: the graded loss on the axis that all methods share (see :mod:`genant`).
         grade_interval: its 90 % interval (score).
-        deformity: "wedge", "biconcave", "crush" or "none".
+        deformity: "wedge", "biconcave", "crush" or "none"; empty where there is no grade.
         center_ras_mm: body centre.
         points_ras_mm: six points (superior, inferior) x (anterior, middle, posterior), empty when not measured.
         heights_mm: anterior, middle, posterior (mm), empty when not measured.
@@ -131,7 +131,7 @@ class Finding:
     hypotheses: tuple[Hypothesis, ...] = ()
     score: float | None = None
     grade_interval: tuple[float, float] | None = None
-    deformity: str = "none"
+    deformity: str = ""
     points_ras_mm: tuple[tuple[float, float, float], ...] = ()
     heights_mm: dict[str, float] = field(default_factory=dict)
     height_loss: dict[str, float] = field(default_factory=dict)
@@ -149,6 +149,11 @@ class Finding:
     def gradable(self) -> bool:
         """Whether the program's own state has a grade."""
         return self.state in GRADED
+
+    @property
+    def chance_of_grade_1(self) -> float | None:
+        """Chance of grade 1 or more, None where it is not known."""
+        return None if self.grade_probabilities is None else sum(self.grade_probabilities[1:])
 
     @property
     def final_state(self) -> str:

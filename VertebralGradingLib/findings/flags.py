@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from VertebralGradingLib.findings.states import NOT_ASSESSED, TREATED
+
 FLAG_TEXT: dict[str, str] = {
     "level_unknown": "level not named; graded relative to its neighbours",
     "off_curve": "centroid more than 10 mm off the spine's curve",
@@ -30,11 +34,19 @@ FLAG_TEXT: dict[str, str] = {
 """Every flag and what it means for a reader."""
 
 CUT = "cut_by_volume_edge"
-BLOCKING: dict[str, str] = {
+_BLOCKING: dict[str, str] = {
     "far_off_curve": "centroid far off the spine's curve",
     CUT: "cut by the edge of the volume",
     "disc_below_resolution": "slices too thick to find this body's edges; give a mask",
     "low_confidence_mask": "the body's edges were not found with confidence",
     "implausible_heights": "heights do not fit any vertebra of this spine",
 }
-"""Flags that keep a vertebra from being graded, and why."""
+"""Flags that keep a vertebra from being assessed, and why."""
+
+
+def obstacle(flags: Collection[str]) -> tuple[str, str] | None:
+    """State and reason of a vertebra whose flags keep it from a grade; None where they do not."""
+    reason = next((why for flag, why in _BLOCKING.items() if flag in flags), "")
+    if reason:
+        return NOT_ASSESSED, reason
+    return (TREATED, FLAG_TEXT["implant_or_cement"]) if "implant_or_cement" in flags else None

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from VertebralGradingLib.findings.flags import BLOCKING, CUT, FLAG_TEXT
+from VertebralGradingLib.findings.flags import CUT, obstacle
 from VertebralGradingLib.findings.states import (
     BORDERLINE,
+    FRACTURE,
     NOT_ASSESSED,
-    TREATED,
+    SCHMORL,
     UNDECIDED,
     grade_of_state,
     state_of_grade,
@@ -26,7 +27,6 @@ _GRADE_1 = 0.20
 _OTHERS = "the method could not grade it"
 """What 0.1 wrote where another method than morphometry was to give the grade and had none."""
 _DEFECT = "a focal endplate defect alone makes the grade"
-SCHMORL = "Schmorl node"
 
 
 def migrated(content: dict[str, Any]) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def migrated_finding(item: dict[str, Any]) -> dict[str, Any]:
         "hypotheses": _hypotheses(item, said) if state == UNDECIDED and said is not None else [],
         "score": said["score"] if graded and said is not None else item["score"] if graded else None,
         "grade_interval": said["grade_interval"] if graded and said is not None else None,
-        "deformity": _shape(item, said) if graded else "none",
+        "deformity": _shape(item, said) if graded else "",
         "center_ras_mm": item["center_ras_mm"],
         "points_ras_mm": [] if cut else item["points_ras_mm"],
         "heights_mm": {} if cut else item["heights_mm"],
@@ -80,12 +80,10 @@ def _state(item: dict[str, Any], said: dict[str, Any] | None) -> tuple[str, str]
         return _graded_state(item, said)
     if own and item.get("suggested_exclusion"):
         return UNDECIDED, _DEFECT
-    blocking = next((why for flag, why in BLOCKING.items() if flag in item["flags"]), "")
     reason = "" if item.get("suggested_exclusion") or item["reason"] == _OTHERS else item["reason"]
-    if blocking:
-        return NOT_ASSESSED, reason or blocking
-    if "implant_or_cement" in item["flags"]:
-        return TREATED, reason or FLAG_TEXT["implant_or_cement"]
+    kept = obstacle(item["flags"])
+    if kept is not None:
+        return kept[0], reason or kept[1]
     if reason or said is None or said["grade"] is None:
         return NOT_ASSESSED, reason or "it was not measured"
     return (UNDECIDED, _DEFECT) if _without(said) < said["grade"] else _graded_state(item, said)
@@ -141,7 +139,7 @@ def _hypotheses(item: dict[str, Any], said: dict[str, Any]) -> list[dict[str, An
     return [
         {"cause": SCHMORL, "grade": _without(said), "loss_percent": without, **unknown},
         {
-            "cause": "fracture",
+            "cause": FRACTURE,
             "grade": said["grade"],
             "loss_percent": loss,
             "loss_interval_percent": interval,

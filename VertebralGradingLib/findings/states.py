@@ -25,6 +25,10 @@ MEANING: dict[str, str] = {
 """Every state and what it means."""
 
 
+SCHMORL, FRACTURE = "Schmorl node", "fracture"
+"""The causes that an undecided vertebra's focal defect may have."""
+
+
 def state_of_grade(grade: int) -> str:
     """Grade 0-3 -> its state."""
     return f"grade {grade}"

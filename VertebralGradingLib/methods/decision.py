@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from VertebralGradingLib.findings import Evidence, Finding, Hypothesis
-from VertebralGradingLib.findings.flags import BLOCKING, FLAG_TEXT
-from VertebralGradingLib.findings.migration import SCHMORL
-from VertebralGradingLib.findings.states import BORDERLINE, NOT_ASSESSED, TREATED, UNDECIDED, state_of_grade
+from VertebralGradingLib.findings.flags import obstacle
+from VertebralGradingLib.findings.states import BORDERLINE, FRACTURE, NOT_ASSESSED, SCHMORL, UNDECIDED, state_of_grade
 from VertebralGradingLib.morphometry.genant import GRADE_BOUNDS
 
 BORDERLINE_CHANCE = 0.10
@@ -35,14 +34,11 @@ def decide(level: str, said: Evidence | None, flags: Iterable[str], problem: str
         flags: of the vertebra.
         problem: why it could not be measured; empty where it was.
     """
-    raised = set(flags)
     if problem:
         return Decision(NOT_ASSESSED, problem)
-    blocked = next((reason for flag, reason in BLOCKING.items() if flag in raised), "")
-    if blocked:
-        return Decision(NOT_ASSESSED, blocked)
-    if "implant_or_cement" in raised:
-        return Decision(TREATED, FLAG_TEXT["implant_or_cement"])
+    kept = obstacle(set(flags))
+    if kept is not None:
+        return Decision(*kept)
     if said is None or said.grade is None:
         return Decision(NOT_ASSESSED, "it was not measured")
     without = said.quantities.get("without_defect")
@@ -68,7 +64,7 @@ def graded(level: str, said: Evidence) -> Decision:
 def _undecided(said: Evidence, without: dict[str, Any]) -> Decision:
     """A vertebra whose focal defects alone make its grade: an answer for each cause."""
     where = "; ".join(defect["text"] for defect in said.quantities["defects"])
-    hypotheses = (_hypothesis(SCHMORL, without), _hypothesis("fracture", {**said.quantities, "grade": said.grade}))
+    hypotheses = (_hypothesis(SCHMORL, without), _hypothesis(FRACTURE, {**said.quantities, "grade": said.grade}))
     return Decision(UNDECIDED, f"focal endplate defect ({where})", hypotheses)
 
 
@@ -96,7 +92,7 @@ def decided(finding: Finding, decision: Decision) -> Finding:
         grade_probabilities=None,
         score=None,
         grade_interval=None,
-        deformity="none",
+        deformity="",
     )
     if said is None:
         return finding

@@ -9,13 +9,30 @@ import qt
 from slicer.i18n import tr as _
 
 from VertebralGradingLib.findings import POSITIONS, Finding
-from VertebralGradingLib.findings.states import GRADED, MEANING, NOT_REACHED, TREATED
+from VertebralGradingLib.findings.states import GRADED, MEANING, TREATED
 from VertebralGradingLib.methods.regrading import shift_levels
 from VertebralGradingLib.panel.session import Session
-from VertebralGradingLib.reading import EXCLUSIONS, agree, confirm, exclude, set_reader, set_reader_state
+from VertebralGradingLib.reading import (
+    EXCLUSIONS,
+    agree,
+    confirm,
+    exclude,
+    may_agree,
+    may_confirm,
+    set_reader,
+    set_reader_state,
+)
 from VertebralGradingLib.report.colors import color_of, color_of_state
 from VertebralGradingLib.report.sentences import hypothesis_text, sentence, summary_sentence
-from VertebralGradingLib.report.values import MISSING, fixed, flag_text, percent, reason_text, span
+from VertebralGradingLib.report.values import (
+    MISSING,
+    chance_text,
+    fixed,
+    flag_text,
+    graded_loss_text,
+    percent,
+    reason_text,
+)
 
 _STATE, _LOSS, _CHANCE, _READER, _HEIGHTS = 1, 2, 3, 4, 6
 """Columns of the table."""
@@ -147,8 +164,8 @@ class VertebraePart:
         ui.redoButton.enabled = session.canRedo
         for widget in (ui.sentenceButton, ui.readerGradeComboBox, ui.exclusionComboBox):
             widget.enabled = chosen
-        ui.agreedCheckBox.enabled = ui.agreedCheckBox.checked or _mayAgree(session.finding)
-        ui.confirmedCheckBox.enabled = ui.confirmedCheckBox.checked or _mayConfirm(session.finding)
+        ui.agreedCheckBox.enabled = ui.agreedCheckBox.checked or may_agree(session.finding)
+        ui.confirmedCheckBox.enabled = ui.confirmedCheckBox.checked or may_confirm(session.finding)
         isTreated = session.finding is not None and session.finding.final_state == TREATED
         ui.confirmedCheckBox.text = _("Confirmed: treated") if isTreated else _("Confirmed: vertebral fracture")
         for widget in (ui.shiftUpButton, ui.shiftDownButton):
@@ -241,16 +258,13 @@ class VertebraePart:
             self._change(lambda: self._session.apply(shift_levels(report, steps)))
 
     def _fillRow(self, row: int, finding: Finding) -> None:
-        chances = finding.grade_probabilities
-        interval = span(finding.loss_interval_percent, 0)
-        loss = fixed(finding.loss_percent, 0) + (f" ({interval})" if interval else "")
         texts = (
             finding.level,
             finding.state,
-            loss,
-            MISSING if chances is None else f"{100 * (1 - chances[0]):.0f} %",
+            graded_loss_text(finding),
+            chance_text(finding),
             self._readingText(finding),
-            finding.deformity if finding.gradable else MISSING,
+            finding.deformity or MISSING,
             " / ".join(fixed(finding.heights_mm.get(name)) for name in POSITIONS) if finding.heights_mm else MISSING,
             " / ".join(percent(finding.height_loss.get(name)) for name in POSITIONS)
             if finding.height_loss
@@ -287,18 +301,6 @@ class VertebraePart:
         if reading.confirmed:
             texts.append(_("confirmed"))
         return "; ".join(texts)
-
-
-def _mayAgree(finding: Finding | None) -> bool:
-    """Whether there is an answer of the program's that the reader can agree with."""
-    return finding is not None and finding.final_state == finding.state != NOT_REACHED and not finding.excluded
-
-
-def _mayConfirm(finding: Finding | None) -> bool:
-    """Whether there is a deformity that may be a fracture, or a body that may be treated."""
-    if finding is None or finding.excluded:
-        return False
-    return bool(finding.final_grade) or finding.final_state == TREATED
 
 
 def _paint(item: Any, color: str) -> None:

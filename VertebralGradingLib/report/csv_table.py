@@ -78,7 +78,7 @@ def row_values(finding: Finding) -> dict[str, str | float | int | bool | None]:
         "score_low": low,
         "score_high": high,
         "reason": reason_text(finding) if finding.reason else "",
-        "deformity": finding.deformity if finding.gradable else "",
+        "deformity": finding.deformity,
         "trabecular_hu": number(quantity(finding, "trabecular_hu")),
         "flags": ";".join(finding.flags),
         "hypotheses": ";".join(f"{one.grade} if {one.cause}" for one in finding.hypotheses),

@@ -26,7 +26,7 @@ from VertebralGradingLib.report.overview import overview_svg
 from VertebralGradingLib.report.patches import PATCH_MM, strip
 from VertebralGradingLib.report.pictures import Overview
 from VertebralGradingLib.report.profile import height_profile
-from VertebralGradingLib.report.sentences import has_more, sentence, summary_sentence
+from VertebralGradingLib.report.sentences import assessed_text, has_more, sentence, summary_sentence
 from VertebralGradingLib.report.style import CSS
 from VertebralGradingLib.report.tables import (
     disagreement_table,
@@ -119,8 +119,7 @@ def _warnings(report: Report) -> list[str]:
     """What a reader must know before anything else: a run that was stopped, methods that did not run."""
     warnings = []
     if not report.complete:
-        summary = report.summary
-        warnings.append(f"{summary['n_assessed']} of {summary['n_planned']} assessed; run not finished.")
+        warnings.append(f"{assessed_text(report.findings, complete=False)}.")
     for method, why in dict(report.provenance.get("not_run") or {}).items():
         warnings.append(f"{METHOD_NAMES.get(method, method)} did not run: {why}")
     return [f'<p class="warning">{escape(warning)}</p>' for warning in warnings]

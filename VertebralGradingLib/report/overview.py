@@ -15,6 +15,7 @@ from VertebralGradingLib.report.canvas import BLACK, WHITE, Canvas, encode_png
 from VertebralGradingLib.report.colors import shown_colors
 from VertebralGradingLib.report.marks import Mark, marks, spread
 from VertebralGradingLib.report.pictures import Overview
+from VertebralGradingLib.report.sentences import assessed_text
 
 _MARGIN = 190
 """Width of the captions' column on the page (CSS pixels)."""
@@ -124,8 +125,8 @@ def overview_png(overview: Overview, gray: NDArray[np.uint8], findings: Sequence
     canvas.halo_text(margin + width - 14, head + 34, "P", 30, "end")
     _draw_scale(canvas, margin + width - 20, head + height - 22)
     _draw_key(canvas, head + height + 36, findings)
-    missed = sum(finding.state == NOT_REACHED for finding in findings)
-    told = f"{len(findings) - missed} of {len(findings)} finished; run not finished. " if missed else ""
+    stopped = any(finding.state == NOT_REACHED for finding in findings)
+    told = f"{assessed_text(findings, complete=False)}. " if stopped else ""
     canvas.text(20, head + height + foot - 20, told + RESEARCH_USE, 20, (75, 83, 91))
     return canvas.png()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from VertebralGradingLib.findings import POSITIONS, Finding, Hypothesis, Report
 from VertebralGradingLib.findings.states import (
     BORDERLINE,
@@ -50,9 +52,7 @@ def other_methods(finding: Finding) -> str:
 def summary_sentence(report: Report) -> str:
     """The study in one sentence: how many were assessed, the worst grade, and every other state with its levels."""
     summary = report.summary
-    head = f"{summary['n_assessed']} of {summary['n_planned']} assessed"
-    if not report.complete:
-        head += "; run not finished"
+    head = assessed_text(report.findings, report.complete)
     excluded = [finding.level for finding in report.findings if finding.excluded]
     changed = [finding.level for finding in report.findings if finding.changed_by_reader]
     not_assessed = [one["level"] for one in summary["not_assessed"] if one["level"] not in excluded]
@@ -71,9 +71,16 @@ def summary_sentence(report: Report) -> str:
     return f"{head}: {rest}." if rest else f"{head}."
 
 
+def assessed_text(findings: Sequence[Finding], complete: bool) -> str:
+    """What leads every output: "9 of 9 assessed", or "3 of 9 assessed; run not finished"."""
+    count = sum(finding.final_grade is not None for finding in findings)
+    return f"{count} of {len(findings)} assessed" + ("" if complete else "; run not finished")
+
+
 def methods_that_differ(finding: Finding) -> str:
-    """Who says what where methods differ by a grade or more: "methods differ at L1: morphometry 2, dae 0"."""
-    said = ", ".join(f"{item.method} {item.grade}" for item in finding.evidence if item.grade is not None)
+    """Who says what where methods differ by a grade or more, such as "methods differ at L1: Morphometry 2, ..."."""
+    graded = [(METHOD_NAMES.get(item.method, item.method), item.grade) for item in finding.evidence]
+    said = ", ".join(f"{name} {grade}" for name, grade in graded if grade is not None)
     return f"methods differ at {finding.level}: {said}"
 
 
@@ -143,10 +150,14 @@ def _grade_0(finding: Finding) -> str:
 
 
 def _details(finding: Finding, before: list[str]) -> str:
+    """What else is known, in brackets, or after a comma where the reader's word has brackets already."""
     details, loss = list(before), largest_loss(finding)
     if loss is not None and loss[1] > 0 and not any(f"{loss[0]} loss" in one for one in before):
         details.append(f"largest: {_loss_text(finding, *loss)}")
-    return f" ({'; '.join(details)})" if details else ""
+    told = "; ".join(details)
+    if not told:
+        return ""
+    return f", {told}" if finding.changed_by_reader else f" ({told})"
 
 
 def _loss_text(finding: Finding, position: str, loss: float) -> str:
@@ -164,7 +175,7 @@ def _worst(report: Report) -> str:
     if worst:
         count, index = summary["n_grade2_or_more"], summary["spinal_deformity_index"]
         least = "at least " if has_more(report) else ""
-        numbers = f"{least}{count} of grade 2 or more, deformity index {least}{index}"
+        numbers = f"{least}{count} of grade 2 or more, spinal deformity index {least}{index}"
         return f"worst grade {worst} ({SEVERITY[worst]}), {numbers}"
     assessed = [finding for finding in report.findings if finding.final_grade == 0]
     losses = [largest_loss(finding) for finding in assessed]

@@ -10,7 +10,18 @@ from VertebralGradingLib.findings import POSITIONS, Finding, Reading, Report
 from VertebralGradingLib.findings.flags import FLAG_TEXT
 from VertebralGradingLib.report.colors import StateColor, color_of_grade, color_of_state
 from VertebralGradingLib.report.sentences import hypothesis_text
-from VertebralGradingLib.report.values import METHOD_NAMES, MISSING, fixed, flag_text, number, percent, quantity, span
+from VertebralGradingLib.report.values import (
+    METHOD_NAMES,
+    MISSING,
+    chance_text,
+    fixed,
+    flag_text,
+    graded_loss_text,
+    number,
+    percent,
+    quantity,
+    span,
+)
 
 
 def escape(value: Any) -> str:
@@ -81,10 +92,6 @@ def _said(reading: Reading | None) -> str:
 
 
 def _vertebra_row(finding: Finding, shared: Sequence[str], read: bool) -> str:
-    interval = span(finding.loss_interval_percent, 0)
-    loss = fixed(finding.loss_percent, 0) + (f" ({interval})" if interval else "")
-    chances = finding.grade_probabilities
-    chance = MISSING if chances is None else f"{100 * (1 - chances[0]):.0f} %"
     words = [finding.reason] if finding.reason else []
     words += [hypothesis_text(one) for one in finding.hypotheses]
     words += [flag_text(flag) for flag in finding.flags if not (finding.gradable and flag in shared)]
@@ -93,11 +100,11 @@ def _vertebra_row(finding: Finding, shared: Sequence[str], read: bool) -> str:
         *(percent(finding.height_loss.get(position)) for position in POSITIONS),
         fixed(quantity(finding, "trabecular_hu"), 0),
     ]
-    deformity = finding.deformity if finding.gradable and finding.deformity else MISSING
     return (
         f"<tr><th>{escape(finding.level)}</th><td>{state_cell(color_of_state(finding.state))}</td>"
         f"{_reader_cell(finding) if read else ''}"
-        f'<td class="n">{escape(loss)}</td><td class="n r">{escape(chance)}</td><td>{escape(deformity)}</td>'
+        f'<td class="n">{escape(graded_loss_text(finding))}</td><td class="n r">{escape(chance_text(finding))}</td>'
+        f"<td>{escape(finding.deformity or MISSING)}</td>"
         + "".join(f'<td class="n r">{escape(value)}</td>' for value in numbers)
         + f'<td class="t">{escape("; ".join(dict.fromkeys(words))) or MISSING}</td></tr>'
     )
@@ -115,7 +122,8 @@ def disagreement_table(findings: Iterable[Finding]) -> str:
             cell = fixed(item.score) + (f" ({interval})" if interval else "")
             words = "; ".join(flag_text(flag) for flag in item.flags)
             rows.append(
-                f"<tr>{level}<td>{escape(item.method)}</td><td>{state_cell(color_of_grade(item.grade))}</td>"
+                f"<tr>{level}<td>{escape(METHOD_NAMES.get(item.method, item.method))}</td>"
+                f"<td>{state_cell(color_of_grade(item.grade))}</td>"
                 f'<td class="n">{escape(cell)}</td><td class="t">{escape(words) or MISSING}</td></tr>'
             )
     if not rows:

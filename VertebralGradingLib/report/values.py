@@ -58,6 +58,18 @@ def span(value: Any, digits: int = 1) -> str:
     return f"{low}{' to ' if low.startswith('-') else '-'}{high}"
 
 
+def graded_loss_text(finding: Finding) -> str:
+    """The graded loss with its 90 % interval in per cent, such as "30 (22-37)"."""
+    interval = span(finding.loss_interval_percent, 0)
+    return fixed(finding.loss_percent, 0) + (f" ({interval})" if interval else "")
+
+
+def chance_text(finding: Finding) -> str:
+    """The chance of grade 1 or more, such as "97 %"."""
+    chance = finding.chance_of_grade_1
+    return MISSING if chance is None else f"{100 * chance:.0f} %"
+
+
 def quantity(finding: Finding, name: str) -> Any:
     """A quantity of the evidence, of morphometry first, then of the other methods; None when no method has it."""
     evidence = sorted(finding.evidence, key=lambda item: item.method != "morphometry")
