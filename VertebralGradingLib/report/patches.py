@@ -65,7 +65,7 @@ def _card(finding: Finding, volume: Volume, spine: Spine | None, is_mask: bool) 
     if finding.excluded:
         below += f'<small class="t">{html.escape(finding.exclusion_text)}</small>'
     elif finding.undecided:
-        below += "".join(f"<small>{html.escape(hypothesis_text(one))}</small>" for one in finding.hypotheses)
+        below += "".join(f'<small class="t">{html.escape(hypothesis_text(one))}</small>' for one in finding.hypotheses)
     return (
         f"<figure>{patch_svg(finding, volume, spine, is_mask)}<figcaption>"
         f'<span class="swatch" style="background:{html.escape(color.color)}"></span>'
