@@ -80,8 +80,8 @@ def test_sentences_do_without_missing_quantities() -> None:
 def test_summary_sentence() -> None:
     report = report_of(finding("L1", 2), finding("L2", 1), not_assessed())
     assert summary_sentence(report) == (
-        "2 of 3 assessed: worst grade 2 (moderate), at least 1 of grade 2 or more, spinal deformity index at least 3; "
-        "not assessed: T12."
+        "2 of 3 assessed: worst grade 2 (moderate), 1 of grade 2 or more among these, "
+        "spinal deformity index at least 3; not assessed: T12."
     )
     whole = report_of(finding("L1", 2), borderline())
     assert summary_sentence(whole) == (
@@ -152,8 +152,8 @@ def test_summary_sentence_says_what_the_reader_decided() -> None:
         finding("L1", 2, reading=Reading("grade 2")),
     )
     assert summary_sentence(report) == (
-        "3 of 5 assessed: worst grade 2 (moderate), at least 1 of grade 2 or more, spinal deformity index at least 3; "
-        "not assessed: T12; excluded by the reader: T9; changed by the reader: T11."
+        "3 of 5 assessed: worst grade 2 (moderate), 1 of grade 2 or more among these, "
+        "spinal deformity index at least 3; not assessed: T12; excluded by the reader: T9; changed by the reader: T11."
     )
     alone = report_of(finding("T9", 3, reading=Reading(exclusion="degenerative")))
     assert summary_sentence(alone) == "0 of 1 assessed: excluded by the reader: T9."

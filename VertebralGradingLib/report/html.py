@@ -134,7 +134,7 @@ def _tiles(report: Report) -> str:
     least = "at least " if has_more(report) else ""
     tiles = [
         (f"worst{rest}", state_cell(color_of_grade(worst)) if assessed else MISSING),
-        ("vertebrae of grade 2 or more", f"{least}{summary['n_grade2_or_more']}" if assessed else MISSING),
+        ("assessed vertebrae of grade 2 or more", str(summary["n_grade2_or_more"]) if assessed else MISSING),
         ("spinal deformity index", MISSING if index is None else f"{least}{index}"),
         ("vertebrae assessed", f"{assessed} of {total}"),
     ]

@@ -174,8 +174,8 @@ def _worst(report: Report) -> str:
         return ""
     if worst:
         count, index = summary["n_grade2_or_more"], summary["spinal_deformity_index"]
-        least = "at least " if has_more(report) else ""
-        numbers = f"{least}{count} of grade 2 or more, spinal deformity index {least}{index}"
+        least, among = ("at least ", " among these") if has_more(report) else ("", "")
+        numbers = f"{count} of grade 2 or more{among}, spinal deformity index {least}{index}"
         return f"worst grade {worst} ({SEVERITY[worst]}), {numbers}"
     assessed = [finding for finding in report.findings if finding.final_grade == 0]
     losses = [largest_loss(finding) for finding in assessed]
@@ -186,7 +186,7 @@ def _worst(report: Report) -> str:
 
 
 def has_more(report: Report) -> bool:
-    """Whether there are vertebrae that do not count, so that counts and sums are least values."""
+    """Whether there are vertebrae that do not count, so that the index is a least value."""
     return not report.complete or report.summary["n_assessed"] < len(report.findings)
 
 
