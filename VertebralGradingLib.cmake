@@ -87,6 +87,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/morphometry/height_rows.py
   VertebralGradingLib/morphometry/heights.py
   VertebralGradingLib/morphometry/norms.py
+  VertebralGradingLib/morphometry/patient_curve.py
   VertebralGradingLib/morphometry/reference.py
   VertebralGradingLib/morphometry/sheets.py
   VertebralGradingLib/panel/__init__.py

@@ -1,9 +1,8 @@
-"""What each vertebra's heights should be: the patient's own curve of heights over level, with norms as the prior.
+"""What each vertebra's heights should be, and its grade against that.
 
-Log heights are published norms (see :mod:`norms`) plus the patient's size, a slope over level, an offset of the
-anterior and of the middle height (how concave this patient's endplates are), and a small size of each vertebra's own.
-Fractures only take height away, so heights far below the curve count little and heights above it fully; a spine in
-which most lumbar bodies are fractured is thus measured against its unfractured ones. Pure numpy.
+The patient's curve (see :mod:`patient_curve`) tells what to expect at a level. A vertebra is granted a size of its own
+only as long as no height lies farther below the curve than nature's scatter: what may be broken does not vouch for how
+tall it was. Where three losses differ by no more than proportions do, they are taken for one. Pure numpy.
 """
 
 from __future__ import annotations
@@ -14,18 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralGradingLib.morphometry.genant import GRADE_BOUNDS, deformity, grade_of_loss, score_of_loss
-from VertebralGradingLib.morphometry.norms import SD_ANTERIOR, SD_MIDDLE, SD_SIZE, expected_log_heights
+from VertebralGradingLib.morphometry.norms import SD_SIZE
+from VertebralGradingLib.morphometry.patient_curve import SD_RATIO, SD_VERTEBRA, PatientCurve, fit_curve
 
-SD_VERTEBRA = 0.04
-"""Scatter of one healthy vertebra's size around its patient's curve (log): 4 % of 25 mm is 1 mm. Assumed."""
-SD_RATIO = 0.035
-"""Scatter of one healthy vertebra's own height ratios around its patient's (log). Assumed."""
-SD_SLOPE = 0.08
-"""Between people, of the slope of log height over ten levels. Assumed."""
-_LOSS_SCALE = 0.07
-_OWN_SIZE = (-0.06, 0.08)
+_GRANTED = (0.14, 0.02)
+"""Log loss of the lowest height at which half of a vertebra's own size is granted, and how softly that fades."""
+_ALIKE = 2.0
+"""Losses are taken for one where the sum of squares around their mean is less than so many variances of proportions."""
+_WIDENED = (1.25, 0.9)
+"""By how much draws of a vertebra that is broken, and of one that is sound, spread farther than the model says."""
 _DRAWS = 4000
-_SOUND = -0.12
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,63 +78,40 @@ def grade_heights(
     if len(positions) == 0:
         return []
     log_heights = np.log(heights_mm)
-    prior = expected_log_heights(positions, known)
-    curve, curve_sd, sound, size = _patient_curve(positions, log_heights - prior, known)
-    curve = curve + prior
-    weak = int(sound.sum()) < 3 or size < -2.0 * SD_SIZE  # so small a patient may be one whose every body is crushed
-    return [
-        _grade_one(log_heights[n], sd_mm[n] / heights_mm[n], curve[n], curve_sd[n], weak, n)
-        for n in range(len(positions))
-    ]
+    curve = fit_curve(positions, log_heights, sd_mm / heights_mm, known)
+    few = curve.sound.sum() < 2.5
+    weak = bool(few or curve.size < -2.0 * SD_SIZE)  # so small a patient may be one whose every body is crushed
+    return [_grade_one(log_heights[n], sd_mm[n] / heights_mm[n], curve, n, weak) for n in range(len(positions))]
 
 
-def _patient_curve(
-    positions: NDArray[np.float64], excess: NDArray[np.float64], known: bool
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_], float]:
-    """Fit the patient's curve to log heights in excess of the norms (n, 3).
+def _own(
+    rest: NDArray[np.float64], height_sd: NDArray[np.float64], scatter: float
+) -> tuple[float, float, NDArray[np.float64]]:
+    """What is by nature a vertebra's own of its log heights against the curve.
+
+    Args:
+        rest: (3,) log heights less the curve.
+        height_sd: (3,) their uncertainty (log).
+        scatter: of the patient, see :class:`PatientCurve`.
 
     Returns:
-        The curve (n, 3), its standard deviation (n, 3), which vertebrae are sound (n,), and the patient's size (log).
+        Its size, were it sound; how much of that it is granted, 0 to 1; and (3,) its proportions, with what is granted.
     """
-    x = (positions - positions.mean()) / 10.0
-    count = len(positions)
-    design = np.zeros((count, 3, 4))  # size, slope, anterior offset, middle offset
-    design[:, :, 0] = 1.0
-    design[:, :, 1] = x[:, None]
-    design[:, 0, 2] = design[:, 1, 3] = 1.0
-    rows, target = design.reshape(-1, 4), excess.reshape(-1)
-    slope_sd = SD_SLOPE if known else 4 * SD_SLOPE
-    anterior_sd = SD_ANTERIOR if known else 1.5 * SD_ANTERIOR
-    prior = np.diag(1.0 / np.array([SD_SIZE, slope_sd, 0.6 * anterior_sd, 0.6 * SD_MIDDLE]) ** 2)
-    noise = np.hypot(SD_VERTEBRA, SD_RATIO)
-    best = np.sort(excess.max(axis=1))[::-1]
-    fit = np.array([best[: max(1, (count + 2) // 3)].mean() - 0.02, 0.0, 0.0, 0.0])
-    weight = np.ones(len(target))
-    for _ in range(60):
-        rest = target - rows @ fit
-        lost = np.maximum(-rest - 0.02, 0.0)
-        weight = 1.0 / (1.0 + (lost / _LOSS_SCALE) ** 2) ** 2
-        precision = (rows * weight[:, None]).T @ rows / noise**2 + prior
-        new = np.linalg.solve(precision, (rows * weight[:, None]).T @ target / noise**2)
-        if np.abs(new - fit).max() < 1e-7:
-            break
-        fit = 0.5 * fit + 0.5 * new
-    effective = precision  # three heights of one vertebra share its size: count them as less than three
-    covariance = np.linalg.inv((effective - prior) / 1.8 + prior)
-    variance = np.einsum("ni,ij,nj->n", rows, covariance, rows).reshape(count, 3)
-    curve = (rows @ fit).reshape(count, 3)
-    sound = (excess - curve).min(axis=1) > _SOUND
-    return curve, np.sqrt(variance), sound, float(fit[0])
+    middle, width = _GRANTED
+    ratio, spread = SD_RATIO**2 * scatter, SD_VERTEBRA**2 * scatter
+    size = float(rest.sum()) / ratio / (3.0 / ratio + 1.0 / spread)
+    granted = float(1.0 / (1.0 + np.exp((-rest.min() - middle) / width)))
+    apart = rest - rest.mean()
+    nature = _ALIKE * (ratio + float((height_sd**2).mean()))
+    kept = 1.0 / (1.0 + (nature / max(float(apart @ apart), 1e-12)) ** 2)
+    return size, granted, (1.0 - kept) * apart
 
 
-def _own_size(rest: NDArray[np.float64]) -> float:
-    """How much larger or smaller than its curve a vertebra is by nature, from its least lost heights (log)."""
-    size = float(np.clip(rest.max(), -0.03, 0.03))
-    for _ in range(30):
-        lost = np.maximum(size - rest - 0.02, 0.0)
-        weight = 1.0 / (1.0 + (lost / _LOSS_SCALE) ** 2) ** 2 / SD_RATIO**2
-        size = 0.5 * size + 0.5 * float((weight * rest).sum() / (weight.sum() + 1.0 / SD_VERTEBRA**2))
-    return float(np.clip(size, *_OWN_SIZE))
+def _spread(curve: PatientCurve, n: int) -> tuple[float, NDArray[np.float64]]:
+    """Standard deviations (log) of a vertebra's expected heights: what they share, and (3,) what is each one's own."""
+    sd, nature = curve.sd[n], float(np.sqrt(curve.scatter))
+    own = np.hypot(np.sqrt(np.maximum(sd**2 - sd.min() ** 2, 0.0)), SD_RATIO * nature)
+    return float(np.hypot(sd.min(), SD_VERTEBRA * nature)), own
 
 
 def graded_loss(loss: NDArray[np.float64], log_reference: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -155,24 +129,21 @@ def graded_loss(loss: NDArray[np.float64], log_reference: NDArray[np.float64]) -
 
 
 def _grade_one(
-    log_height: NDArray[np.float64],
-    height_sd: NDArray[np.float64],
-    curve: NDArray[np.float64],
-    curve_sd: NDArray[np.float64],
-    weak: bool,
-    seed: int,
+    log_height: NDArray[np.float64], height_sd: NDArray[np.float64], curve: PatientCurve, n: int, weak: bool
 ) -> HeightGrade:
-    size = _own_size(log_height - curve)
-    reference = curve + size
-    shared_sd = float(np.hypot(curve_sd.min(), SD_VERTEBRA))
-    own_sd = np.hypot(np.sqrt(np.maximum(curve_sd**2 - curve_sd.min() ** 2, 0)), SD_RATIO)
+    expected = curve.log_mm[n]
+    size, granted, proportions = _own(log_height - expected, height_sd, curve.scatter)
+    reference = expected + granted * size + proportions
     loss = 1.0 - np.exp(log_height - reference)
     graded = float(graded_loss(loss, reference))
     score = float(score_of_loss(graded))
-    rng = np.random.default_rng(1000 + seed)
-    draws = (
-        rng.normal(0.0, 1.0, (_DRAWS, 3)) * np.hypot(height_sd, own_sd) + rng.normal(0.0, 1.0, (_DRAWS, 1)) * shared_sd
-    )
+    shared_sd, own_sd = _spread(curve, n)
+    rng = np.random.default_rng(1000 + n)
+    broken = rng.random((_DRAWS, 1)) >= curve.sound[n]
+    draws = rng.normal(0.0, 1.0, (_DRAWS, 3)) * np.hypot(height_sd, own_sd)
+    draws += rng.normal(0.0, 1.0, (_DRAWS, 1)) * shared_sd
+    draws *= np.where(broken, *_WIDENED)
+    draws += np.where(broken, granted, granted - 1.0) * size
     drawn = 1.0 - np.exp(log_height - reference + draws)
     interval = np.percentile(drawn, [5, 95], axis=0).T
     spread = graded_loss(drawn, reference)
@@ -192,8 +163,8 @@ def _grade_one(
         probabilities=(float(counts[0]), float(counts[1]), float(counts[2]), float(counts[3])),
         grade=grade_of_loss(graded),
         shape=deformity(loss, graded),
-        wedge_loss=float(1.0 - np.exp(log_height[0] - log_height[2] - (curve[0] - curve[2]))),
+        wedge_loss=float(1.0 - np.exp(log_height[0] - log_height[2] - (expected[0] - expected[2]))),
         biconcave_loss=float(1.0 - np.exp(log_height[1] - reference[1] - best_wall)),
-        crush_loss=float(1.0 - np.exp(log_height).mean() / np.exp(curve).mean()),
+        crush_loss=float(1.0 - np.exp(log_height).mean() / np.exp(expected).mean()),
         weak=weak,
     )
