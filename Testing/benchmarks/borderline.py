@@ -7,21 +7,15 @@ folder ``genant-heights`` with ``heights.csv`` among the real data) are a check 
 from __future__ import annotations
 
 import argparse
-import csv
-import os
-from pathlib import Path
 
 import numpy as np
+from _experts import ExpertCase, expert_cases
 
 from VertebralGradingLib.methods.decision import BORDERLINE_CHANCE
 from VertebralGradingLib.morphometry.genant import GRADE_BOUNDS
-from VertebralGradingLib.morphometry.height_rows import HeightRow, grade_rows
-from VertebralGradingLib.spine.anatomy import axis_position
+from VertebralGradingLib.morphometry.reference import grade_heights
 
-DATA = Path(os.environ.get("VERTEBRAL_GRADING_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 LIMITS = (0.05, 0.10, 0.15, 0.20, 0.25, 0.30, 0.35, 0.40)
-_SD_MM = 0.45
-"""Of a mean of two to four experts' heights; the table does not say."""
 
 
 def main() -> None:
@@ -32,8 +26,9 @@ def main() -> None:
     parser.add_argument("--mimics", type=float, default=1.0)
     args = parser.parse_args()
     _phantoms(args.spines, args.seed, args.mimics)
-    if (DATA / "genant-heights" / "heights.csv").is_file():
-        _experts(DATA / "genant-heights" / "heights.csv")
+    cases = expert_cases()
+    if cases:
+        _experts(cases)
 
 
 def _phantoms(spines: int, seed: int, mimics: float) -> None:
@@ -66,35 +61,15 @@ def _phantoms(spines: int, seed: int, mimics: float) -> None:
         print(f"{limit:.2f} {_mark(limit)}  " + "   ".join(f"{number:5.1f}" for number in numbers))
 
 
-def _experts(path: Path) -> None:
+def _experts(cases: list[ExpertCase]) -> None:
     """Untouched expert heights: some of these vertebrae may be broken, so every share is an upper limit."""
-    cases: dict[str, list[dict[str, str]]] = {}
-    with path.open(encoding="utf-8") as file:
-        for line in csv.DictReader(file):
-            cases.setdefault(line["case"], []).append(line)
-    chance, posterior, fifth = [], [], []
-    for lines in cases.values():
-        graded = [line for line in lines if line["level"][0] in "TL"]
-        rows = [
-            HeightRow(
-                line["level"],
-                axis_position(line["level"]),
-                float(n),
-                True,
-                np.array([float(line[f"{name}_est_mm"]) for name in ("ant", "mid", "post")]),
-                np.full(3, _SD_MM),
-                None,
-                True,
-            )
-            for n, line in enumerate(graded)
-        ]
-        for level, (result, _) in grade_rows(rows).items():
-            chance.append(1.0 - result.probabilities[0])
-            posterior.append(result.loss[2])
-            fifth.append(level == "L5")
+    graded = [grade_heights(case.positions, case.heights_mm, case.sd_mm, known=True) for case in cases]
+    chance = np.array([1.0 - one.probabilities[0] for results in graded for one in results])
+    posterior = np.array([one.loss[2] for results in graded for one in results])
+    fifth = np.array([level == "L5" for case in cases for level in case.levels])
     print(f"expert heights, {len(cases)} CTs, {len(chance)} vertebrae: borderline, called grade 1 or more")
     for limit in LIMITS:
-        called, open_ones = _states(np.array(chance), np.array(posterior), np.array(fifth), limit)
+        called, open_ones = _states(chance, posterior, fifth, limit)
         print(f"{limit:.2f} {_mark(limit)}  {100 * open_ones.mean():5.1f} %   {100 * called.mean():5.1f} %")
 
 

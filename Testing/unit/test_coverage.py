@@ -17,8 +17,8 @@ PATIENTS = 250
 def test_interval_covers_the_true_loss(loss: float, least: float) -> None:
     """T8 to L5, one wedge of known loss at T12; the middle loses half as much.
 
-    A loss of 15 % may as well be a small vertebra, and is read as one now and then. A vertebra that is sound and nothing
-    else is covered always; the spread is fitted where some are wedged, pitted or osteophytic by nature.
+    A loss of 15 % may as well be a small vertebra, and is read as one now and then. A vertebra that is sound and
+    nothing else is covered always; the spread is fitted where some are wedged, pitted or osteophytic by nature.
     """
     rng = np.random.default_rng(int(100 * loss))
     positions = np.arange(8.0, 18.0)
