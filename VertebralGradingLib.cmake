@@ -28,6 +28,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/evaluation/__init__.py
   VertebralGradingLib/evaluation/bodies.py
   VertebralGradingLib/evaluation/body_tables.py
+  VertebralGradingLib/evaluation/calibration.py
   VertebralGradingLib/evaluation/counterfactuals.py
   VertebralGradingLib/evaluation/flat.py
   VertebralGradingLib/evaluation/height_loss.py

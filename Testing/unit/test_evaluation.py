@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("torch")
 
 from VertebralGradingLib.errors import InputError, MethodError
-from VertebralGradingLib.evaluation import bodies, body_tables
+from VertebralGradingLib.evaluation import bodies, body_tables, calibration
 from VertebralGradingLib.evaluation.statistics import area_under_curve, by_subject, written
 from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.phantom.folders import write_grades, write_subject
@@ -64,7 +64,25 @@ def test_table_counts_what_it_says() -> None:
     text = "\n".join(body_tables.describe(rows))
     assert "network    1.5 mm slices: 0.667 [0.667, 0.667] bias +0.000" in text
     assert "AUC 1.000" in text
-    assert "(2 of 3), exact 0.667, not graded 0.250, covered 0.667, mean width 0.87" in text
+    assert "(2 of 3), exact 0.667, not graded 0.250" in text
+
+
+def test_coverage_and_chances_count_what_they_say() -> None:
+    """Two of three sound vertebrae are held, of signed losses; the chances' Brier score is worked out by hand."""
+    sound = replace(ROW, loss_interval=(-0.05, 0.05), chances=(0.9, 0.1, 0.0, 0.0))
+    rows = [
+        sound,
+        replace(sound, subject="b", loss_interval=(0.01, 0.12)),  # clipped at 0 it would be held
+        replace(sound, subject="c", loss_interval=(-0.08, 0.02)),
+        replace(sound, subject="d", true_loss=0.3, loss_interval=(0.2, 0.4), chances=(0.1, 0.3, 0.6, 0.0)),
+        replace(sound, subject="e", loss_interval=None, chances=None),
+    ]
+    text = "\n".join(calibration.describe(rows))
+    assert "all slices sound       0.667" in text
+    assert "all slices 20 to 40 %  1.000" in text
+    assert f"chance of grade 1 or more: Brier score {0.1**2:.3f}" in text
+    assert f"chance of grade 2 or more: Brier score {0.4**2 / 4:.3f}" in text
+    assert "0.10: 0.00 of 3   0.90: 1.00 of 1" in text
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from VertebralGradingLib import pipeline
 from VertebralGradingLib.errors import InputError, MethodError
-from VertebralGradingLib.findings import Finding
+from VertebralGradingLib.findings import Chances, Finding
 from VertebralGradingLib.findings.states import NOT_ASSESSED
 from VertebralGradingLib.image.sampling import sample
 from VertebralGradingLib.image.volume import Volume
@@ -84,7 +84,9 @@ class Row:
         edge_sd_mm: standard deviation of an edge as the search tells it.
         dice: overlap of the body with the true mask.
         loss: the graded loss as measured, NaN where it was not.
-        chance, posterior_loss: of grade 1 or more, None where not graded; as measured, NaN where it was not.
+        posterior_loss: as measured, NaN where it was not.
+        loss_interval: 90 % interval of the graded loss (fractions, signed), None where not graded.
+        chances: of grades 0-3, None where not graded.
     """
 
     subject: str
@@ -103,8 +105,14 @@ class Row:
     edge_sd_mm: float | None = None
     dice: float | None = None
     loss: float = float("nan")
-    chance: float | None = None
     posterior_loss: float = float("nan")
+    loss_interval: tuple[float, float] | None = None
+    chances: Chances | None = None
+
+    @property
+    def chance(self) -> float | None:
+        """Of grade 1 or more, None where not graded."""
+        return None if self.chances is None else sum(self.chances[1:])
 
 
 def draw_case(seed: int, mimics: float = 1.0, slice_mm: float = 1.5, images: bool = True) -> Case:
@@ -189,8 +197,9 @@ def _row(case: Case, level: str, search: str, finding: Finding, body: BodyMask |
         edge_sd_mm=_edge_sd(finding),
         dice=None if body is None else overlap(body, case.mask, level),
         loss=_loss(finding),
-        chance=finding.chance_of_grade_1,
         posterior_loss=finding.height_loss.get("posterior", float("nan")),
+        loss_interval=_fractions(finding.loss_interval_percent),
+        chances=finding.grade_probabilities,
     )
 
 
@@ -341,6 +350,10 @@ def _loss(finding: Finding) -> float:
     """The largest of anterior, middle and mean loss, as :func:`truth.compare` grades."""
     losses = list(finding.height_loss.values())
     return max(losses[0], losses[1], sum(losses) / len(losses)) if losses else float("nan")
+
+
+def _fractions(percent: tuple[float, float] | None) -> tuple[float, float] | None:
+    return None if percent is None else (percent[0] / 100.0, percent[1] / 100.0)
 
 
 def _edge_sd(finding: Finding) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,11 @@ def by_subject(
         return whole, (float("nan"), float("nan"))
     low, high = np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return whole, (float(low), float(high))
+
+
+def mean_of(values: NDArray[Any]) -> Callable[[NDArray[np.intp]], float]:
+    """The mean of some values, as a figure for :func:`by_subject`."""
+    return lambda chosen: float(values[chosen].mean())
 
 
 def area_under_curve(truth: NDArray[np.bool_], score: NDArray[np.floating]) -> float:

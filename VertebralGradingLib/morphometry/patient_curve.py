@@ -77,7 +77,7 @@ def fit_curve(
     share, scatter = _SOUND / (_SOUND + _BROKEN), 1.0
     sound, precision = np.ones(count), prior
     for _ in range(_ROUNDS):
-        inverse = np.linalg.inv(scatter * _natural() + measured * np.eye(3))
+        inverse = np.asarray(np.linalg.inv(scatter * _natural() + measured * np.eye(3)), dtype=np.float64)
         rest = excess - design @ fit
         distance = np.einsum("ni,ij,nj->n", rest, inverse, rest)
         odds = np.exp(np.clip(_likelihood_of_loss(rest, inverse) + distance / 2.0, -50.0, 50.0)) * (1.0 - share) / share
