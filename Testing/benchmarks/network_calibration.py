@@ -1,8 +1,8 @@
 """Fit the uncertainty of either search on phantoms, and see what seeds in wrong places look like to the network.
 
 Prints ``base_mm`` and ``per_...`` for the network's card or for :data:`classical.CALIBRATION`: those at which errors of
-heights against truth are likeliest, as normal ones of the standard deviation told (maximum likelihood). How far a body
-lies from its centroid cannot be fitted on phantoms, whose centroids lie inside.
+heights against truth are likeliest, as normal ones of the standard deviation told (maximum likelihood). How far a
+centroid lies outside of its body cannot be fitted on phantoms, whose centroids lie inside.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from VertebralGradingLib.spine.spine import build_spine
 
 THICK_MM = (1.0, 1.5, 2.5, 3.0, 4.0, 5.0)
 """Thicknesses in turn; in every other round slices overlap by a fifth."""
-_UNFITTED = "far"
+_UNFITTED = "outside"
 _LEAST_MM = 0.05
 """A height's standard deviation is no less, or one lucky vertebra would make the fit."""
 
@@ -156,7 +156,7 @@ def _seeds(finder: NetworkFinder) -> None:
                     continue
                 places.setdefault(name, []).append(finder.search(ct, start, axes))
     for name, seen in places.items():
-        signs = ("softness", "spread", "apart", "mirrored")
+        signs = ("softness", "apart", "mirrored", "outside")
         table = np.array(
             [
                 [f.agreement, *(f.body.signs[s] for s in signs), f.moved_mm, f.body.volume_mm3 / 1000,

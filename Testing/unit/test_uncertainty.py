@@ -10,7 +10,7 @@ from rendering.analytic import analytic_spine, box_spine_ct, grid_around, usual_
 
 from VertebralGradingLib.morphometry.body import SHAPE, STEP_MM, BodyMask, body_grid
 from VertebralGradingLib.segmentation.classical import CALIBRATION
-from VertebralGradingLib.segmentation.uncertainty import DOUBTFUL_MM, LOST_MM, Calibration, endplates_apart
+from VertebralGradingLib.segmentation.uncertainty import DOUBTFUL_MM, LOST_MM, Calibration, endplates_apart, outside_mm
 from VertebralGradingLib.spine.spine import build_spine
 from VertebralGradingLib.study import prepare
 
@@ -38,7 +38,7 @@ def test_parts_add_up_in_squares_and_unknown_signs_say_nothing() -> None:
 def test_cards_name_parts_and_leave_out_what_they_do_not_know() -> None:
     told = Calibration.from_dict({"base_mm": 0, "per_apart": 1.5})
     assert (told.base_mm, told.per["apart"]) == (0.0, 1.5)
-    assert told.per["far"] == Calibration().per["far"] > 0
+    assert told.per["outside"] == Calibration().per["outside"] > 0
     assert Calibration.from_dict({}) == Calibration()
     with pytest.raises(ValueError, match="least"):
         Calibration.from_dict({"least": 0.2})
@@ -72,6 +72,15 @@ def test_nothing_lies_far_from_everything() -> None:
     nothing = replace(block(12.0, -12.0), occupancy=np.zeros(SHAPE, np.float32))
     assert endplates_apart(nothing, block(12.0, -12.0)) == LOST_MM
     assert endplates_apart(block(12.0, -12.0), nothing) == LOST_MM
+    assert outside_mm(nothing, np.zeros(3)) == LOST_MM
+
+
+@pytest.mark.parametrize(
+    ("point", "expected"),
+    [((0.0, 0.0, 0.0), 0.0), ((18.0, -13.0, 11.0), 0.0), ((0.0, 0.0, 15.0), 3.0), ((24.0, 19.0, -3.0), np.hypot(4, 4))],
+)
+def test_how_far_a_centroid_lies_outside(point: tuple[float, ...], expected: float) -> None:
+    assert outside_mm(block(12.0, -12.0), np.array(point)) == pytest.approx(expected, abs=0.8)
 
 
 def test_the_classical_search_tells_its_signs_and_is_less_sure_in_thick_slices() -> None:

@@ -16,7 +16,7 @@ FLAG_TEXT: dict[str, str] = {
     "spacing_unexpected": "distance to the next centroid does not fit",
     "cut_by_volume_edge": "cut by the edge of the volume",
     "outside_volume": "centroid outside the volume",
-    "thick_slices": "slices too thick to tell grade 1",
+    "thick_slices": "slices so thick that grade 1 is uncertain",
     "disc_below_resolution": "discs thinner than two slices: not graded by an earlier version",
     "implant_or_cement": "metal or cement in or near the body",
     "focal_endplate_defect": "focal endplate defect, such as a Schmorl node",

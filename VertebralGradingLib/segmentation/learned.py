@@ -25,7 +25,7 @@ from VertebralGradingLib.models.threads import leave_a_core
 from VertebralGradingLib.models.weights import read_arrays
 from VertebralGradingLib.morphometry.body import SHAPE, STEP_MM, BodyMask, Place, body_grid
 from VertebralGradingLib.morphometry.sheets import own_frame
-from VertebralGradingLib.segmentation.uncertainty import LOST_MM, Calibration, endplates_apart
+from VertebralGradingLib.segmentation.uncertainty import LOST_MM, Calibration, endplates_apart, outside_mm
 from VertebralGradingLib.spine.reformation import rigid_grid, sample_where
 
 MODEL = "body-segmentation"
@@ -33,9 +33,6 @@ FILE = "network.safetensors"
 _NEAR_MM = 9.0
 """A found piece counts when it comes this near to the block's centre."""
 _EMPTY_ML = 1.5
-_FAR_MM = 6.0
-"""As far from the body's middle a centroid may lie: on the development CTs bodies were found up to 5 mm from centroids
-placed by eye, and 5 to 14 mm from points in discs (``Testing/benchmarks/network_calibration.py``)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +44,7 @@ class Found:
             the two blocks lie apart, if all that the bodies differ by were there; ``apart``, how far they do;
             ``mirrored``, how far those of the second block and its mirror image do; ``softness``, median spread of
             their places, read off the rise of the answer along each column; ``slices``, the distance of slices along
-            the body; ``far``, half of how much farther from the centroid it is than a body whose centroid lies inside
-            (all mm).
+            the body; ``outside``, how far the centroid lies outside of it (all mm).
         agreement: Dice of the two blocks' bodies.
         moved_mm: from the centroid to the middle of the body.
     """
@@ -177,9 +173,9 @@ def _agreed(first: BodyMask, second: _Seen | None, ct: Volume, center: NDArray[n
     """The body of the second block, and how well that of the first agrees with it; nothing there without a second."""
     body = first if second is None else second.body
     moved = float(np.linalg.norm(body.centroid() - center))
-    signs = {"slices": ct.spacing_along(body.axes[:, 2]), "far": max(moved - _FAR_MM, 0.0) / 2.0}
+    signs = {"slices": ct.spacing_along(body.axes[:, 2]), "outside": outside_mm(body, center)}
     if second is None:
-        signs |= dict.fromkeys(("spread", "apart", "mirrored", "softness", "far"), LOST_MM)
+        signs |= dict.fromkeys(("spread", "apart", "mirrored", "softness", "outside"), LOST_MM)
         return Found(replace(body, signs=signs), 0.0, moved)
     before = sample_where(first.as_volume(), body.grid)
     both = 2.0 * float(np.minimum(before, body.occupancy).sum())
@@ -266,7 +262,10 @@ def _softness(share: NDArray[np.float32]) -> float:
 
 
 def _confidence(found: Found) -> float:
-    """How sure the network is that this is the body, 0..1; see :data:`_FAR_MM`."""
+    """How sure the network is that this is the body, 0..1.
+
+    On the development CTs it moved by up to 5 mm from seeds placed by eye, and by 5 to 14 mm from seeds in discs.
+    """
     same = np.clip((found.agreement - 0.75) / 0.15, 0, 1)
     sharp = np.clip((2.6 - found.body.signs["softness"]) / 1.0, 0, 1)
     near = np.clip((11.0 - found.moved_mm) / 5.0, 0, 1)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralGradingLib.morphometry.body import BodyMask
+from VertebralGradingLib.morphometry.body import STEP_MM, BodyMask
 from VertebralGradingLib.morphometry.sheets import core_region, edge_sheets
 
 LOST_MM = 3.0
@@ -35,7 +35,7 @@ class Calibration:
 
     base_mm: float = 0.3
     per: Mapping[str, float] = field(
-        default_factory=lambda: {"spread": 1.0, "softness": 0.5, "slices": 0.1, "far": 1.0}
+        default_factory=lambda: {"spread": 1.0, "softness": 0.5, "slices": 0.1, "outside": 1.0}
     )
 
     @classmethod
@@ -73,3 +73,16 @@ def endplates_apart(one: BodyMask, other: BodyMask) -> float:
     apart: NDArray[np.float64] = np.concatenate([(mine.top - theirs.top)[core], (mine.bottom - theirs.bottom)[core]])
     known = np.isfinite(apart)
     return float(np.sqrt(np.mean(apart[known] ** 2))) if known.any() else LOST_MM
+
+
+def outside_mm(body: BodyMask, point: NDArray[np.float64]) -> float:
+    """How far a point (RAS mm) lies from a body's nearest sample, 0 within half a diagonal of one.
+
+    A body that does not hold its own centroid may be that of a neighbour. :data:`LOST_MM` where nothing is filled.
+    """
+    box = body.box()
+    filled = np.argwhere(body.occupancy[box] >= 0.5) + [side.start for side in box]
+    if not len(filled):
+        return LOST_MM
+    nearest = float(np.linalg.norm(body.grid.to_ras(filled.astype(np.float64)) - point, axis=1).min())
+    return max(nearest - float(np.linalg.norm(STEP_MM)) / 2.0, 0.0)
