@@ -39,7 +39,9 @@ def test_cards_name_parts_and_leave_out_what_they_do_not_know() -> None:
     told = Calibration.from_dict({"base_mm": 0, "per_apart": 1.5})
     assert (told.base_mm, told.per["apart"]) == (0.0, 1.5)
     assert told.per["outside"] == Calibration().per["outside"] > 0
+    assert "softness" not in told.per
     assert Calibration.from_dict({}) == Calibration()
+    assert Calibration.from_dict({"base_mm": 0.4}).per == Calibration().per
     with pytest.raises(ValueError, match="least"):
         Calibration.from_dict({"least": 0.2})
     with pytest.raises(ValueError, match="much"):

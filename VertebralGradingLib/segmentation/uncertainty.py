@@ -40,7 +40,9 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, numbers: Mapping[str, Any]) -> Calibration:
-        """From ``base_mm`` and ``per_`` with the name of a sign; what is not told stays as it is by default.
+        """From ``base_mm`` and ``per_`` with the name of a sign.
+
+        Where no sign is told all are as by default, else those that no phantom shows, and the distance of slices.
 
         Raises:
             ValueError: another name, or no number.
@@ -50,7 +52,8 @@ class Calibration:
         if unknown:
             raise ValueError(f"no part of a calibration: {', '.join(unknown)}")
         told = {name.removeprefix(_PER): float(value) for name, value in numbers.items() if name != _BASE}
-        return cls(float(numbers.get(_BASE, usual.base_mm)), {**usual.per, **told})
+        kept = {name: value for name, value in usual.per.items() if not told or name in ("slices", "outside")}
+        return cls(float(numbers.get(_BASE, usual.base_mm)), {**kept, **told})
 
     def edge_sd_mm(self, signs: Mapping[str, float]) -> float:
         """Standard deviation of an endplate's place (mm): independent parts add up in squares."""
