@@ -190,6 +190,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/segmentation/separate.py
   VertebralGradingLib/segmentation/size.py
   VertebralGradingLib/segmentation/surfaces.py
+  VertebralGradingLib/segmentation/uncertainty.py
   VertebralGradingLib/spine/__init__.py
   VertebralGradingLib/spine/anatomy.py
   VertebralGradingLib/spine/curve.py

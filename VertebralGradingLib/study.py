@@ -30,13 +30,6 @@ from VertebralGradingLib.spine.spine import Spine, Vertebra
 THICK_SLICES_MM = 3.5
 """From here on one slice is much more than the 5 % of height (about 1.2 mm) that grade 1 is wide."""
 
-MAX_SLICE_SHARE = 0.12
-"""Thickest slices, as a share of the step to the next centroid, in which a body's edges are found on CT.
-
-A disc is about a fifth of the step; where it is thinner than two slices, both endplates look like one band, and normal
-thoracic bodies on averaged 3-5 mm slices came out as grade 3.
-"""
-
 _AT_ONCE = 2
 """Vertebrae that are searched together: a network's first blocks then do not come alone, and rows need not wait long.
 
@@ -156,7 +149,6 @@ class _Found:
     arch: NDArray[np.float64] | None = None
     flags: tuple[str, ...] = ()
     problem: str = ""
-    step_mm: float = 33.0
     up: NDArray[np.float64] = field(default_factory=lambda: SUPERIOR)
 
 
@@ -195,8 +187,7 @@ def _find_one(
             body, arch = find_body(ct, turned, turned.by_level[vertebra.level], labels, finder)
     except MaskError as error:
         return _Found(vertebra, flags=("not_measurable",), problem=error.message.rstrip("."))
-    steps = [step for step in spine.spacing_mm(vertebra) if step is not None]
-    return _Found(vertebra, body, arch, body.flags, step_mm=min(steps, default=33.0), up=spine.axes(vertebra)[:, 2])
+    return _Found(vertebra, body, arch, body.flags, up=spine.axes(vertebra)[:, 2])
 
 
 def _part(upper: _Found, lower: _Found) -> None:
@@ -214,10 +205,8 @@ def _measure_one(ct: Volume | None, one: _Found, volume: Volume) -> MeasuredVert
     slice_mm = max(volume.spacing_along(up) for up in (one.up, one.body.axes[:, 2]))
     if slice_mm >= THICK_SLICES_MM:
         flags.append("thick_slices")
-    if one.body.source != "given" and slice_mm > MAX_SLICE_SHARE * one.step_mm:
-        flags.append("disc_below_resolution")
     try:
-        measurement = measure(one.body, slice_mm)
+        measurement = measure(one.body, slice_mm if one.body.source == "given" else 0.0)  # a search has counted slices
     except MaskError as error:
         flags.append("not_measurable")
         return MeasuredVertebra(one.vertebra, flags=tuple(flags), problem=error.message.rstrip("."))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rendering.thick import thicker
 
 from VertebralGradingLib.image.io import read_volume
 from VertebralGradingLib.image.volume import Volume
@@ -31,13 +32,8 @@ _read = cache(read_volume)
 def test_unfractured_thoracic_bodies_are_graded_below_2_or_not_at_all(factor: int) -> None:
     case = DATA / "lidc-0314"
     ct = _read(case / "LIDC-IDRI-0314_spine_crop_ct.nii.gz")
-    count = ct.shape[2] // factor
-    thick = ct.array[:, :, : count * factor].reshape(*ct.shape[:2], count, factor).mean(-1)
-    affine = ct.affine.copy()
-    affine[:3, 3] += affine[:3, 2] * (factor - 1) / 2
-    affine[:3, 2] *= factor
     report = grade(
-        Volume(np.rint(thick).astype(np.int16), affine),
+        thicker(ct, factor * float(ct.spacing[2])),
         build_spine(read_points(case / "LIDC-IDRI-0314_bodies.mrk.json")),
     )
     assert all(finding.grade is None or finding.grade < 2 for finding in report.findings)

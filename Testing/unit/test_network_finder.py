@@ -321,7 +321,7 @@ def test_network_that_comes_along_is_the_default(tmp_path: Path, monkeypatch: py
     assert model.place == "shipped" and model.bytes <= 4e6
     card = model.verify()
     assert {figure.data for figure in card.figures} and all(figure.command for figure in card.figures)
-    assert isinstance(finder.find, NetworkFinder) and finder.find.calibration.per_spread > 0
+    assert isinstance(finder.find, NetworkFinder) and finder.find.calibration.per["mirrored"] > 0
 
 
 @pytest.mark.parametrize(("cores", "threads"), [(2, 1), (1, 1), (64, 3)])

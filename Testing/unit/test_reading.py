@@ -13,7 +13,7 @@ from rendering.analytic import Pit, analytic_spine, grid_around, label_volume, u
 
 from VertebralGradingLib.errors import CentroidError, InputError
 from VertebralGradingLib.findings import Evidence, Finding, Reading, Report
-from VertebralGradingLib.findings.flags import FLAG_TEXT
+from VertebralGradingLib.findings.flags import EARLIER, FLAG_TEXT
 from VertebralGradingLib.findings.states import GRADED
 from VertebralGradingLib.methods.decision import decide
 from VertebralGradingLib.methods.regrading import move_points, shift_levels
@@ -431,15 +431,42 @@ def test_a_cut_vertebra_has_no_points_to_move() -> None:
         move_points(measured(), "T10", np.zeros((6, 3)))
 
 
+def doubted(report: Report, level: str, sd_mm: float, **changes: Any) -> Report:
+    """The report with one vertebra whose edges were found with doubt: its heights' stored deviation, and the flag."""
+
+    def change(finding: Finding) -> Finding:
+        (evidence,) = finding.evidence
+        stored = {**evidence.quantities, "height_sd_mm": dict.fromkeys(finding.heights_mm, sd_mm)}
+        flags = (*finding.flags, "low_confidence_mask")
+        return replace(finding, evidence=(replace(evidence, quantities=stored),), flags=flags, **changes)
+
+    return replace(report, findings=tuple(change(f) if f.level == level else f for f in report.findings))
+
+
+def test_doubt_alone_refuses_no_vertebra_but_widens_its_interval() -> None:
+    before, after = (of(report, "T11") for report in (measured(), again(doubted(measured(), "T11", 1.0))))
+    assert after.state == before.state == "grade 0"
+    (low, high), (least, most) = before.loss_interval_percent or (0, 0), after.loss_interval_percent or (0, 0)
+    assert most - least > 1.05 * (high - low)
+
+
+@pytest.mark.parametrize("reason", EARLIER.values())
+def test_what_an_earlier_version_refused_by_rule_stays_refused(reason: str) -> None:
+    """Its interval did not tell how uncertain the edges were."""
+    report = again(doubted(measured(), "T11", 0.5, state="not assessed", reason=reason))
+    assert (of(report, "T11").state, of(report, "T11").reason) == ("not assessed", reason)
+    accepted = move_points(report, "T11", np.array(of(report, "T11").points_ras_mm), accept=True)
+    assert of(accepted, "T11").grade == 0
+
+
 def test_a_doubtful_vertebra_follows_the_reference_and_does_not_carry_it() -> None:
-    sound = measured()
-    doubtful = replace(of(sound, "T11"), flags=("low_confidence_mask",))
-    report = again(replace(sound, findings=tuple(doubtful if f.level == "T11" else f for f in sound.findings)))
+    report = again(doubted(measured(), "T11", 3.0))
     points = np.array(of(report, "T11").points_ras_mm)
     moved = move_points(report, "T11", points + np.where(np.arange(6) % 2 == 0, 1.0, 0.0)[:, None] * [0, 0, 4.0])
     assert of(moved, "T11").heights_mm != of(report, "T11").heights_mm
     assert of(moved, "T11").evidence[0].score != of(report, "T11").evidence[0].score
     assert of(moved, "T11").state == of(report, "T11").state == "not assessed"
+    assert of(report, "T11").reason.startswith("too uncertain")
     same(found(moved)[2:], found(report)[2:])
     larger = rescaled(rescaled(report, "L1", (1.1, 1.1, 1.1)), "T12", (1.1, 1.1, 1.1))
     expected = quantities(of(report, "T11"))["reference_mm"]["posterior"]

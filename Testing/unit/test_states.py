@@ -16,7 +16,7 @@ from rendering.analytic import Phantom, Pit, analytic_spine, box_spine_ct, grid_
 
 from VertebralGradingLib.findings import Finding, Report
 from VertebralGradingLib.findings.states import NOT_REACHED
-from VertebralGradingLib.methods.decision import BORDERLINE_CHANCE, decide
+from VertebralGradingLib.methods.decision import BORDERLINE_CHANCE, WIDEST, decide
 from VertebralGradingLib.pipeline import grade, unfinished_report
 from VertebralGradingLib.report.csv_table import csv_text
 from VertebralGradingLib.report.profile import height_profile
@@ -176,6 +176,23 @@ def test_the_limit_of_borderline_divides() -> None:
 
     assert state(BORDERLINE_CHANCE + 1e-6) == "borderline"
     assert state(BORDERLINE_CHANCE - 1e-3) == "grade 0"
+
+
+@pytest.mark.parametrize("flags", [(), ("low_confidence_mask", "disc_below_resolution", "thick_slices")])
+def test_a_vertebra_is_refused_by_the_width_of_its_interval_and_not_by_remarks(flags: tuple[str, ...]) -> None:
+    said = of(from_mask(FIVE, {}), "L1").evidence[0]
+
+    def decided(half: float) -> tuple[str, str]:
+        loss = said.quantities["graded_loss"]
+        wide = {**said.quantities, "graded_loss_interval": [loss - half, loss + half]}
+        decision = decide("L1", replace(said, quantities=wide), flags)
+        return decision.state, decision.reason
+
+    assert decided(WIDEST - 1e-6) == ("grade 0", "")
+    assert decided(WIDEST + 0.02) == (
+        "not assessed",
+        f"too uncertain: the loss is known to ± {100 * WIDEST + 2:.0f} % only",
+    )
 
 
 @pytest.mark.parametrize("share", [0.95, 0.84, 0.78, 0.72, 0.6])

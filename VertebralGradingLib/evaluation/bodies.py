@@ -115,14 +115,15 @@ class Row:
         return None if self.chances is None else sum(self.chances[1:])
 
 
-def draw_case(seed: int, mimics: float = 1.0, slice_mm: float = 1.5, images: bool = True) -> Case:
+def draw_case(seed: int, mimics: float = 1.0, slice_mm: float = 1.5, images: bool = True, overlap: float = 0.2) -> Case:
     """Draw one spine of 6 to 10 levels.
 
     Args:
         seed: fixes it.
         mimics: see :func:`mimics.add_mimics`.
-        slice_mm: thickness of its slices; they overlap by a fifth.
+        slice_mm: thickness of its slices.
         images: whether its CT is rendered.
+        overlap: share of a slice that the next one covers too.
     """
     from VertebralGradingLib.phantom.field import prepare
     from VertebralGradingLib.phantom.masks import body_masks
@@ -145,7 +146,7 @@ def draw_case(seed: int, mimics: float = 1.0, slice_mm: float = 1.5, images: boo
         clicks.append(_point(middle + rng.normal(0, CLICK_SD_MM, 3), level))
     ct = None
     if images:
-        scanner = replace(subject.scanner, slice_mm=slice_mm, step_mm=0.8 * slice_mm, pixel_mm=0.9, tilt=0.0)
+        scanner = replace(subject.scanner, slice_mm=slice_mm, step_mm=(1 - overlap) * slice_mm, pixel_mm=0.9, tilt=0.0)
         ct = render_ct(subject.spine, scanner, list(levels), 36.0, 36.0, 44.0).ct
     mimicked = {level: list(names) for level, names in subject.mimics.items()}
     masks = body_masks(ready, levels)
@@ -225,8 +226,9 @@ def evaluate_bodies(
     mimics: float = 1.0,
     progress: Callable[[int, int], None] | None = None,
     workers: int = 1,
+    slices_mm: Sequence[float] = SLICES_MM,
 ) -> list[Row]:
-    """Grade synthetic spines by several searches; thicknesses take turns, and every other four have no mimics.
+    """Grade synthetic spines by several searches; thicknesses take turns, and every other round has no mimics.
 
     Args:
         spines: how many.
@@ -235,12 +237,13 @@ def evaluate_bodies(
         mimics: rate where there are any.
         progress: called with (done, spines).
         workers: processes; rows come in the same order however many there are.
+        slices_mm: the thicknesses.
 
     Raises:
         MethodError: a process was ended from outside.
     """
     rows: list[Row] = []
-    one = functools.partial(_rows, seed=seed, searches=tuple(searches), mimics=mimics)
+    one = functools.partial(_rows, seed=seed, searches=tuple(searches), mimics=mimics, slices_mm=tuple(slices_mm))
     with contextlib.ExitStack() as stack:
         done: Iterable[list[Row]] = map(one, range(spines))
         if workers > 1:
@@ -259,10 +262,10 @@ def evaluate_bodies(
     return rows
 
 
-def _rows(n: int, seed: int, searches: Sequence[str], mimics: float) -> list[Row]:
+def _rows(n: int, seed: int, searches: Sequence[str], mimics: float, slices_mm: Sequence[float]) -> list[Row]:
     """Draw and grade the ``n``-th spine."""
-    thickness = SLICES_MM[n % len(SLICES_MM)]
-    rate = mimics if (n // len(SLICES_MM)) % 2 else 0.0
+    thickness = slices_mm[n % len(slices_mm)]
+    rate = mimics if (n // len(slices_mm)) % 2 else 0.0
     case = draw_case(seed + n, rate, thickness, any(search != TRUE_MASK for search in searches))
     return [row for search in searches for row in grade_case(case, search)]
 
@@ -299,9 +302,7 @@ def evaluate_folder(
         reports |= {s: pipeline.grade(ct, spine, on_study=kept.append, bodies_by=s) for s in searches if s != TRUE_MASK}
         given = {f.level: tuple(f.heights_mm.values()) for f in reports[TRUE_MASK].findings}
         true = {item.vertebra.level: item.measurement.body for item in kept[0].vertebrae if item.measurement}
-        true = {
-            level: body for level, body in true.items() if body.source == "given"
-        }  # not found where the mask has none
+        true = {level: body for level, body in true.items() if body.source == "given"}  # no mask of what was found
         for (search, report), study in zip(reports.items(), kept, strict=True):
             bodies = {item.vertebra.level: item.measurement.body for item in study.vertebrae if item.measurement}
             for finding in report.findings if search in searches else ():

@@ -16,11 +16,11 @@ FLAG_TEXT: dict[str, str] = {
     "spacing_unexpected": "distance to the next centroid does not fit",
     "cut_by_volume_edge": "cut by the edge of the volume",
     "outside_volume": "centroid outside the volume",
-    "thick_slices": "slices too thick to tell grade 1",
-    "disc_below_resolution": "discs thinner than two slices: edges cannot be found without a mask",
+    "thick_slices": "slices so thick that grade 1 is uncertain",
+    "disc_below_resolution": "discs thinner than two slices: not graded by an earlier version",
     "implant_or_cement": "metal or cement in or near the body",
     "focal_endplate_defect": "focal endplate defect, such as a Schmorl node",
-    "low_confidence_mask": "the body's edges are uncertain",
+    "low_confidence_mask": "the body's edges are uncertain: others are not compared with it",
     "mask_found": "body found on CT without a given mask",
     "network_unavailable": "body found by the classical search, because the body network is not available",
     "reference_weak": "few unfractured neighbours to compare with",
@@ -37,16 +37,26 @@ CUT = "cut_by_volume_edge"
 _BLOCKING: dict[str, str] = {
     "far_off_curve": "centroid far off the spine's curve",
     CUT: "cut by the edge of the volume",
-    "disc_below_resolution": "slices too thick to find this body's edges; give a mask",
-    "low_confidence_mask": "the body's edges were not found with confidence",
     "implausible_heights": "heights do not fit any vertebra of this spine",
 }
 """Flags that keep a vertebra from being assessed, and why."""
 
+EARLIER: dict[str, str] = {
+    "disc_below_resolution": "slices too thick to find this body's edges; give a mask",
+    "low_confidence_mask": "the body's edges were not found with confidence",
+}
+"""The same of earlier versions, whose intervals did not tell how uncertain edges were, so that flags had to."""
 
-def obstacle(flags: Collection[str]) -> tuple[str, str] | None:
-    """State and reason of a vertebra whose flags keep it from a grade; None where they do not."""
-    reason = next((why for flag, why in _BLOCKING.items() if flag in flags), "")
+
+def obstacle(flags: Collection[str], earlier: bool = False) -> tuple[str, str] | None:
+    """State and reason of a vertebra whose flags keep it from a grade; None where they do not.
+
+    Args:
+        flags: of the vertebra.
+        earlier: whether a version raised them for which :data:`EARLIER` counted too.
+    """
+    blocking = {**_BLOCKING, **EARLIER} if earlier else _BLOCKING
+    reason = next((why for flag, why in blocking.items() if flag in flags), "")
     if reason:
         return NOT_ASSESSED, reason
     return (TREATED, FLAG_TEXT["implant_or_cement"]) if "implant_or_cement" in flags else None

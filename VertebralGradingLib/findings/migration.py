@@ -81,7 +81,7 @@ def _state(item: dict[str, Any], said: dict[str, Any] | None) -> tuple[str, str]
     if own and item.get("suggested_exclusion"):
         return UNDECIDED, _DEFECT
     reason = "" if item.get("suggested_exclusion") or item["reason"] == _OTHERS else item["reason"]
-    kept = obstacle(item["flags"])
+    kept = obstacle(item["flags"], earlier=True)
     if kept is not None:
         return kept[0], reason or kept[1]
     if reason or said is None or said["grade"] is None:

@@ -15,6 +15,12 @@ BORDERLINE_CHANCE = 0.10
 """From this chance of grade 1 or more on a vertebra below grade 1 is borderline: the least limit tried at which at most
 5 % of unbroken synthetic vertebrae are (``Testing/benchmarks/borderline.py --spines 100 --seed 5000``)."""
 
+WIDEST = 0.125
+"""A vertebra is not assessed where its loss is not known to this at 90 %: half the width of its interval.
+
+That is the way from the middle of grade 1 to that of grade 2 (22.5 to 32.5 %) and a quarter more.
+"""
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -41,10 +47,18 @@ def decide(level: str, said: Evidence | None, flags: Iterable[str], problem: str
         return Decision(*kept)
     if said is None or said.grade is None:
         return Decision(NOT_ASSESSED, "it was not measured")
+    if half_width(said) > WIDEST:
+        return Decision(NOT_ASSESSED, f"too uncertain: the loss is known to ± {100 * half_width(said):.0f} % only")
     without = said.quantities.get("without_defect")
     if without is not None and without["grade"] < said.grade:
         return _undecided(said, without)
     return graded(level, said)
+
+
+def half_width(said: Evidence) -> float:
+    """Half the width of the 90 % interval of the graded loss (fraction)."""
+    low, high = said.quantities["graded_loss_interval"]
+    return float(high - low) / 2.0
 
 
 def graded(level: str, said: Evidence) -> Decision:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from VertebralGradingLib.errors import CentroidError
 from VertebralGradingLib.findings import Finding, Report
-from VertebralGradingLib.findings.states import UNDECIDED
+from VertebralGradingLib.findings.flags import EARLIER
+from VertebralGradingLib.findings.states import NOT_ASSESSED, UNDECIDED
 from VertebralGradingLib.methods.decision import Decision, decide, decided, graded
 from VertebralGradingLib.morphometry.height_rows import (
     REFERENCE_FLAGS,
@@ -185,6 +186,7 @@ def _regraded(finding: Finding, result: HeightGrade, without: HeightGrade, accep
     said = finding.evidence_of("morphometry")
     assert said is not None  # callers choose findings that have it
     unsaid = finding.state == UNDECIDED and "heights_without_defect_mm" not in said.quantities  # an older file
+    unsaid = unsaid or (finding.state == NOT_ASSESSED and finding.reason in EARLIER.values())
     if accepted or (by_reader and finding.gradable):
         decision = graded(finding.level, said)
     elif by_reader or unsaid:

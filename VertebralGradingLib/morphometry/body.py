@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ class BodyMask:
         confidence: 0..1, how sure the method is that this is the body.
         edge_sd_mm: standard deviation of an endplate's place as the method sees it (mm).
         flags: what the method noticed ("cut_by_volume_edge", "low_confidence_mask", ...).
+        signs: what the method told ``edge_sd_mm`` from, by name.
     """
 
     occupancy: NDArray[np.float32]
@@ -40,6 +42,7 @@ class BodyMask:
     confidence: float = 1.0
     edge_sd_mm: float = 0.3
     flags: tuple[str, ...] = ()
+    signs: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def volume_mm3(self) -> float:

@@ -15,7 +15,11 @@ from VertebralGradingLib.morphometry.reference import HeightGrade, grade_heights
 UNTRUSTED = frozenset(
     ("cut_by_volume_edge", "implant_or_cement", "far_off_curve", "low_confidence_mask", "disc_below_resolution")
 )
-"""Flags of a vertebra whose heights must not carry the patient's reference."""
+"""Flags of a vertebra whose heights must not carry the patient's reference.
+
+``low_confidence_mask`` follows from the uncertainty of its edges (:data:`segmentation.uncertainty.DOUBTFUL_MM`);
+``disc_below_resolution`` stands in files of earlier versions only.
+"""
 REFERENCE_FLAGS = ("reference_weak", "implausible_heights")
 """Flags that follow from heights and reference alone."""
 IMPLAUSIBLE_EXCESS = 0.35

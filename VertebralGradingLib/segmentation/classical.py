@@ -21,6 +21,7 @@ from VertebralGradingLib.morphometry.body import SHAPE, STEP_MM, BodyMask, body_
 from VertebralGradingLib.segmentation.edges import drop_cost, facing_edge, half_maximum, outward_drop
 from VertebralGradingLib.segmentation.size import Size, expected_size
 from VertebralGradingLib.segmentation.surfaces import best_surface, quadratic_fit, smooth_sheet
+from VertebralGradingLib.segmentation.uncertainty import Calibration
 from VertebralGradingLib.spine.curve import axes_from
 from VertebralGradingLib.spine.reformation import Grid
 
@@ -40,8 +41,9 @@ _CLEARLY = 0.15
 _RETRY_MM = (4.0, -4.0)
 _LEAST_SHARE = 0.8
 """A second try that finds a smaller thing has more likely found a disc."""
-LOW_CONFIDENCE = 0.5
-"""Below this a body's edges are called uncertain."""
+CALIBRATION = Calibration(0.3, {"roughness": 0.2, "doubt": 1.5, "slices": 0.1})
+"""Of ``roughness`` of the endplates, ``change`` of the height in the last pass (mm), ``doubt`` (1 - confidence) and
+distance of ``slices`` (mm): ``Testing/benchmarks/network_calibration.py --search classical``."""
 _LIP_MM = 1.0
 """How far a rim may stand out of the endplate's smooth surface; beyond begins a bridge to the next body."""
 _SEED_ERROR_MM = 6.0
@@ -100,9 +102,13 @@ def _from_seed(
     body = result.to_body(grid, frame)
     moved = float(np.linalg.norm(body.centroid() - center))
     confidence = _confidence(result, abs(heights[-1] - heights[-2]), moved)
-    flags = ("low_confidence_mask",) if confidence < LOW_CONFIDENCE else ()
-    edge_sd = 0.25 + 0.2 * result.roughness + 0.6 * (1 - confidence)
-    return replace(body, confidence=confidence, edge_sd_mm=edge_sd, flags=flags)
+    signs = {
+        "roughness": result.roughness,
+        "change": abs(heights[-1] - heights[-2]),
+        "doubt": 1.0 - confidence,
+        "slices": ct.spacing_along(frame[:, 2]),
+    }
+    return CALIBRATION.told(replace(body, confidence=confidence, signs=signs))
 
 
 def _confidence(found: _Found, change_mm: float, moved_mm: float) -> float:

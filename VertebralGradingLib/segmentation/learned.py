@@ -25,7 +25,7 @@ from VertebralGradingLib.models.threads import leave_a_core
 from VertebralGradingLib.models.weights import read_arrays
 from VertebralGradingLib.morphometry.body import SHAPE, STEP_MM, BodyMask, Place, body_grid
 from VertebralGradingLib.morphometry.sheets import own_frame
-from VertebralGradingLib.segmentation.classical import LOW_CONFIDENCE
+from VertebralGradingLib.segmentation.uncertainty import LOST_MM, Calibration, endplates_apart, outside_mm
 from VertebralGradingLib.spine.reformation import rigid_grid, sample_where
 
 MODEL = "body-segmentation"
@@ -33,28 +33,6 @@ FILE = "network.safetensors"
 _NEAR_MM = 9.0
 """A found piece counts when it comes this near to the block's centre."""
 _EMPTY_ML = 1.5
-_LOST_MM = 3.0
-"""Spread and softness where there is nothing to see."""
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """From what the network shows to the standard deviation of an endplate's place (mm), fitted on phantoms.
-
-    Attributes:
-        base_mm: what is left where nothing is uncertain.
-        per_spread: for each mm of spread of the answers.
-        per_softness: for each mm of softness of the edges.
-    """
-
-    base_mm: float = 0.3
-    per_spread: float = 1.0
-    per_softness: float = 0.5
-
-    def edge_sd_mm(self, spread_mm: float, softness_mm: float) -> float:
-        """Standard deviation of an endplate's place (mm): independent parts add up in squares."""
-        parts = (self.base_mm, self.per_spread * spread_mm, self.per_softness * softness_mm)
-        return float(np.sqrt(np.square(parts).sum()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,16 +40,18 @@ class Found:
     """What the network shows of one vertebra.
 
     Attributes:
-        body: as seen in the second block.
-        spread_mm: how far the endplates of the two blocks lie apart, if all their difference were there.
-        softness_mm: median spread of the endplates' places, read off the rise of the answer along each column.
+        body: as seen in the second block, with what its uncertainty is told from: ``spread``, how far the endplates of
+            the two blocks lie apart, if all that the bodies differ by were there; ``apart``, how far they do;
+            ``mirrored``, how far those of the second block and its mirror image do; ``softness``, median spread of
+            their places, read off the rise of the answer along each column; ``slices``, the distance of slices along
+            the body; ``outside``, how far the centroid lies outside of it (all mm).
         agreement: Dice of the two blocks' bodies.
+        moved_mm: from the centroid to the middle of the body.
     """
 
     body: BodyMask
-    spread_mm: float
-    softness_mm: float
     agreement: float
+    moved_mm: float
 
 
 class NetworkFinder:
@@ -104,8 +84,7 @@ class NetworkFinder:
             network = BodyNetwork(NetworkConfig.from_dict(card.config["network"]))
             arrays = read_arrays(model.path(FILE))
             network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
-            numbers = dict(card.config.get("calibration", {}))
-            calibration = Calibration(**{name: float(value) for name, value in numbers.items()})
+            calibration = Calibration.from_dict(card.config.get("calibration", {}))
         leave_a_core()
         network.eval().requires_grad_(False).to(device)
         network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
@@ -124,14 +103,10 @@ class NetworkFinder:
 
     def find_all(self, ct: Volume, places: Sequence[Place]) -> list[BodyMask]:
         """Find the bodies around several centroids together: the same ones as one by one, sooner."""
-        out = []
-        for (center, _), found in zip(places, self.search_all(ct, places), strict=True):
-            moved = float(np.linalg.norm(found.body.centroid() - center))
-            confidence = _confidence(found, moved)
-            flags = ("low_confidence_mask",) if confidence < LOW_CONFIDENCE else ()
-            edge_sd = self.calibration.edge_sd_mm(found.spread_mm, found.softness_mm)
-            out.append(replace(found.body, confidence=confidence, edge_sd_mm=edge_sd, flags=flags))
-        return out
+        return [
+            self.calibration.told(replace(found.body, confidence=_confidence(found)))
+            for found in self.search_all(ct, places)
+        ]
 
     def search(self, ct: Volume, center: NDArray[np.float64], axes: NDArray[np.float64]) -> Found:
         """Body and what its uncertainty is told from, not calibrated."""
@@ -139,17 +114,19 @@ class NetworkFinder:
 
     def search_all(self, ct: Volume, places: Sequence[Place]) -> list[Found]:
         """The same for several; there is no second block around what shows no body in its first."""
-        firsts = [first for first, _ in self._bodies(ct, places, mirrored=False)]
-        seen = [first.volume_mm3 >= 1000 * _EMPTY_ML for first in firsts]
-        again = [(first.centroid(), own_frame(first)[0].axes) for first, some in zip(firsts, seen, strict=True) if some]
+        firsts = [seen.body for seen in self._bodies(ct, places, mirrored=False)]
+        there = [first.volume_mm3 >= 1000 * _EMPTY_ML for first in firsts]
+        again = [
+            (first.centroid(), own_frame(first)[0].axes) for first, some in zip(firsts, there, strict=True) if some
+        ]
         seconds = iter(self._bodies(ct, again, mirrored=True))
         return [
-            _agreed(first, *next(seconds)) if some else Found(first, _LOST_MM, _LOST_MM, 0.0)
-            for first, some in zip(firsts, seen, strict=True)
+            _agreed(first, next(seconds) if some else None, ct, center)
+            for (center, _), first, some in zip(places, firsts, there, strict=True)
         ]
 
-    def _bodies(self, ct: Volume, places: Sequence[Place], mirrored: bool) -> list[tuple[BodyMask, float]]:
-        """Bodies and softness of their endplates (mm) as seen in one block each, or in it and its mirror image."""
+    def _bodies(self, ct: Volume, places: Sequence[Place], mirrored: bool) -> list[_Seen]:
+        """Bodies as seen in one block each, or in it and its mirror image."""
         from VertebralGradingLib.segmentation.network import EDGE
 
         if not places:
@@ -159,11 +136,18 @@ class NetworkFinder:
             hu = sample(ct, rigid_grid(center, axes, (EDGE,) * 3, 1.0).points())
             blocks += [hu, hu[..., ::-1]] if mirrored else [hu]
         shares = self._shares(np.stack(blocks))
+        sides: list[tuple[NDArray[np.float32], ...]] = [()] * len(places)
         if mirrored:
+            sides = list(zip(shares[::2], shares[1::2, ..., ::-1], strict=True))
             shares = (shares[::2] + shares[1::2, ..., ::-1]) / 2.0
         out = []
-        for (center, axes), share in zip(places, map(_central_piece, shares), strict=True):
-            out.append((BodyMask(_to_block(share), body_grid(center, axes), axes, "network"), _softness(share)))
+        for (center, axes), share, both in zip(places, shares, sides, strict=True):
+            grid, piece = body_grid(center, axes), _central_piece(share)
+            seen = [
+                BodyMask(_to_block(part), grid, axes, "network")
+                for part in (piece, *(np.where(piece > 0, side, 0.0).astype(np.float32) for side in both))
+            ]
+            out.append(_Seen(seen[0], _softness(piece), endplates_apart(*seen[1:]) if both else 0.0))
         return out
 
     def _shares(self, hu: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -176,14 +160,31 @@ class NetworkFinder:
         return seen
 
 
-def _agreed(first: BodyMask, body: BodyMask, softness: float) -> Found:
-    """The body of the second block, and how well that of the first agrees with it."""
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """A body as one block shows it: its endplates' softness, and their distance from the mirror image's (mm)."""
+
+    body: BodyMask
+    softness_mm: float
+    mirrored_mm: float
+
+
+def _agreed(first: BodyMask, second: _Seen | None, ct: Volume, center: NDArray[np.float64]) -> Found:
+    """The body of the second block, and how well that of the first agrees with it; nothing there without a second."""
+    body = first if second is None else second.body
+    moved = float(np.linalg.norm(body.centroid() - center))
+    signs = {"slices": ct.spacing_along(body.axes[:, 2]), "outside": outside_mm(body, center)}
+    if second is None:
+        signs |= dict.fromkeys(("spread", "apart", "mirrored", "softness", "outside"), LOST_MM)
+        return Found(replace(body, signs=signs), 0.0, moved)
     before = sample_where(first.as_volume(), body.grid)
     both = 2.0 * float(np.minimum(before, body.occupancy).sum())
     agreement = both / max(float(before.sum() + body.occupancy.sum()), 1e-6)
     area = max(float(body.occupancy.max(0).sum()), 1.0)
-    spread = (1.0 - agreement) * body.volume_mm3 / area / 2.0  # of one endplate (mm), if it were all there
-    return Found(body, spread, softness, agreement)
+    signs["spread"] = (1.0 - agreement) * body.volume_mm3 / area / 2.0  # of one endplate, if it were all there
+    signs["apart"] = endplates_apart(replace(body, occupancy=before), body)
+    signs |= {"mirrored": second.mirrored_mm, "softness": second.softness_mm}
+    return Found(replace(body, signs=signs), agreement, moved)
 
 
 def channels_of(arrays: Mapping[str, NDArray[Any]]) -> list[int]:
@@ -247,7 +248,7 @@ def _softness(share: NDArray[np.float32]) -> float:
     middle = share >= 0.5
     columns = middle.sum(0) >= 8
     if not columns.any():
-        return _LOST_MM
+        return LOST_MM
     profile = share[:, columns]
     center = (np.arange(len(share))[:, None] * profile).sum(0) / profile.sum(0)
     row = np.arange(len(share), dtype=np.float32)[:, None]
@@ -260,13 +261,13 @@ def _softness(share: NDArray[np.float32]) -> float:
     return float(np.median(np.concatenate(spreads)))
 
 
-def _confidence(found: Found, moved_mm: float) -> float:
+def _confidence(found: Found) -> float:
     """How sure the network is that this is the body, 0..1.
 
     On the development CTs it moved by up to 5 mm from seeds placed by eye, and by 5 to 14 mm from seeds in discs.
     """
     same = np.clip((found.agreement - 0.75) / 0.15, 0, 1)
-    sharp = np.clip((2.6 - found.softness_mm) / 1.0, 0, 1)
-    near = np.clip((11.0 - moved_mm) / 5.0, 0, 1)
+    sharp = np.clip((2.6 - found.body.signs["softness"]) / 1.0, 0, 1)
+    near = np.clip((11.0 - found.moved_mm) / 5.0, 0, 1)
     large = np.clip((found.body.volume_mm3 / 1000.0 - _EMPTY_ML) / 2.0, 0, 1)
     return float(same * sharp * near * large)
