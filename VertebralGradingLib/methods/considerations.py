@@ -148,7 +148,11 @@ def _limbus(finding: Finding) -> Consideration | None:
 
 
 def _series(findings: Sequence[Finding]) -> dict[str, tuple[Finding, ...]]:
-    """Level -> the run of wedged thoracic neighbours it belongs to, where that is long enough."""
+    """Level -> the run of wedged thoracic neighbours it belongs to, where that is long enough.
+
+    Some wedging is normal in the thoracic spine: a run counts only where one of its vertebrae may be broken, so that
+    there is something to explain, or has an uneven endplate.
+    """
     runs: list[list[Finding]] = []
     for finding in findings:
         if finding.level not in THORACIC or not _wedged(finding):
@@ -157,7 +161,8 @@ def _series(findings: Sequence[Finding]) -> dict[str, tuple[Finding, ...]]:
             runs[-1].append(finding)
         else:
             runs.append([finding])
-    return {one.level: tuple(run) for run in runs if len(run) >= SERIES for one in run}
+    telling = [run for run in runs if len(run) >= SERIES and any(_is_open(one) or _is_uneven(one) for one in run)]
+    return {one.level: tuple(run) for run in telling for one in run}
 
 
 def _wedged(finding: Finding) -> bool:
