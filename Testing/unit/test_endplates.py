@@ -9,7 +9,7 @@ import pytest
 from rendering.analytic import Pit, analytic_spine, grid_around, label_volume
 from scipy.spatial.transform import Rotation
 
-from VertebralGradingLib.morphometry.endplates import CENTRAL, Endplates, measure_endplates
+from VertebralGradingLib.morphometry.endplates import CENTRAL, Endplates
 from VertebralGradingLib.morphometry.usual import PUBLISHED_MM, margin_mm, usual_depths, wedge_degrees
 from VertebralGradingLib.segmentation.labels import interpret
 from VertebralGradingLib.spine.spine import build_spine

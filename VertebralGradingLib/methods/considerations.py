@@ -14,7 +14,8 @@ import numpy as np
 
 from VertebralGradingLib.findings import Consideration, Finding
 from VertebralGradingLib.findings.depression import ENDPLATES, endplates_flat
-from VertebralGradingLib.findings.states import BORDERLINE, UNDECIDED
+from VertebralGradingLib.findings.states import BORDERLINE, UNDECIDED, state_of_grade
+from VertebralGradingLib.morphometry.genant import GRADE_BOUNDS
 from VertebralGradingLib.morphometry.height_rows import UNTRUSTED
 from VertebralGradingLib.morphometry.heights import INSET
 from VertebralGradingLib.morphometry.usual import margin_mm, usual_depths, wedge_degrees
@@ -28,9 +29,7 @@ WEDGING, CUPID, SCHEUERMANN, LIMBUS = "physiological_wedging", "cupids_bow", "sc
 CODES = (WEDGING, CUPID, SCHEUERMANN, LIMBUS)
 
 WEDGED_LEVELS = frozenset(("T6", "T7", "T8", "T9", "T11", "T12", "L1", "L2"))
-"""Where bodies are wedged by nature."""
-MAX_WEDGE = 0.25
-"""Physiological wedging stays below this share of the posterior height: where grade 2 begins."""
+"""Where bodies are wedged by nature; what is lost in front stays below grade 2 then."""
 CUPID_LEVELS = frozenset(("L3", "L4", "L5"))
 PAIRED_MM, CORNER_MM = 1.0, 2.0
 """Least sizes of what is taken for paired dips and for a missing corner."""
@@ -72,7 +71,7 @@ def _compared(findings: Sequence[Finding]) -> list[Finding]:
         return list(findings)
     known = all(_said(finding)["level_known"] for finding in rows)
     places = np.array([float(_said(finding)["axis_position" if known else "order"]) for finding in rows])
-    sound = [finding.state == "grade 0" and not UNTRUSTED & set(finding.flags) for finding in rows]
+    sound = [finding.state == state_of_grade(0) and not UNTRUSTED & set(finding.flags) for finding in rows]
     usual = {}
     for name in ENDPLATES:
         depths = np.array([float(_said(finding)["endplates"][name]["depth_mm"]) for finding in rows])
@@ -109,14 +108,16 @@ def _measured(finding: Finding) -> dict[str, Any] | None:
 
 def _wedging(finding: Finding) -> Consideration | None:
     heights, losses = finding.heights_mm, finding.height_loss
-    if finding.level not in WEDGED_LEVELS or finding.state not in (BORDERLINE, "grade 1"):
+    mild = finding.state in (BORDERLINE, state_of_grade(1))
+    if finding.level not in WEDGED_LEVELS or not mild or not endplates_flat(finding):
         return None
-    wedge = 1.0 - heights["anterior"] / heights["posterior"]
-    anterior_most = losses["anterior"] == max(losses.values())
-    if not (anterior_most and 0.0 < wedge < MAX_WEDGE and endplates_flat(finding)):
+    lost, wedge = losses["anterior"], 1.0 - heights["anterior"] / heights["posterior"]
+    if lost < max(losses.values()) or lost >= GRADE_BOUNDS[1] or wedge <= 0.0:
         return None
     return Consideration(
-        WEDGING, f"consider physiological wedging: {finding.level}, wedge {100 * wedge:.0f} %, endplates flat"
+        WEDGING,
+        f"consider physiological wedging: anterior height {100 * wedge:.0f} % below the posterior, "
+        f"{100 * lost:.0f} % below what is expected, endplates flat",
     )
 
 
