@@ -181,10 +181,13 @@ def test_scheuermann_in_series_of_three() -> None:
         assert not any(one.considerations for one in considered(other))
 
 
-def test_scheuermann_needs_something_to_explain_or_uneven_endplates() -> None:
-    two = series(("T7", "T8"), 19.0, uneven=False)
-    with_grade_1 = [*two, wedged("T9")]
-    assert all(SCHEUERMANN in [line.code for line in one.considerations] for one in considered(with_grade_1))
+def test_scheuermann_needs_two_uneven_vertebrae() -> None:
+    one = [*series(("T7",), 19.0), *series(("T8", "T9"), 19.0, uneven=False)]
+    assert not any(f.considerations for f in considered(one))
+    two = [*series(("T7", "T8"), 19.0), *series(("T9",), 19.0, uneven=False)]
+    assert all([line.code for line in f.considerations] == [SCHEUERMANN] for f in considered(two))
+    node = [replace(f, flags=("focal_endplate_defect",)) if f.level == "T8" else f for f in one]
+    assert "endplates uneven at T7, T8" in considered(node)[2].considerations[0].text
 
 
 LEVELS = ("T7", "T8", "T9", "T10", "T11")

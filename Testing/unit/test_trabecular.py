@@ -56,7 +56,7 @@ def test_voltage_is_told_where_it_is_known_and_aids_hold_at_120_only() -> None:
 )
 def test_without_a_sound_l1_its_neighbours_mean_is_told_without_aids(first: Finding) -> None:
     told = text(sound("T11", 10.0), sound("T12", 100.0), first, sound("L2", 110.0), finding("L3", 1), sound("L4", 10.0))
-    assert told.startswith("mean trabecular of T12, L2 105 HU (")
+    assert told.startswith("Mean trabecular of T12, L2 105 HU (")
     assert "160" not in told and "Pickhardt" not in told
     assert "contrast medium" in told and "tube voltage not known" in told
 

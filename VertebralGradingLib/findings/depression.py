@@ -29,9 +29,13 @@ def endplates_flat(finding: Finding) -> bool:
 
 
 def depression_text(finding: Finding) -> str:
-    """What is depressed: "superior endplate depressed by 6 mm (usual 1 mm)"; empty where nothing is."""
-    plates = compared_endplates(finding)
+    """What is depressed: "superior endplate depressed by 6 mm (usual 1 mm)"; empty where nothing is.
+
+    An undecided vertebra's focal defect is told by its reason, and is no depression of the whole endplate.
+    """
+    plates = compared_endplates(finding) if finding.gradable else {}
     return ", ".join(
-        f"{name} endplate depressed by {plates[name]['depth_mm']:.0f} mm (usual {plates[name]['usual_mm']:.0f} mm)"
-        for name in depressed(finding)
+        f"{name} endplate depressed by {plate['depth_mm']:.0f} mm (usual {plate['usual_mm']:.0f} mm)"
+        for name, plate in plates.items()
+        if plate["depressed"]
     )

@@ -35,6 +35,7 @@ FLAG_TEXT: dict[str, str] = {
 """Every flag and what it means for a reader."""
 
 CUT = "cut_by_volume_edge"
+FOCAL = "focal_endplate_defect"
 _BLOCKING: dict[str, str] = {
     "far_off_curve": "centroid far off the spine's curve",
     CUT: "cut by the edge of the volume",

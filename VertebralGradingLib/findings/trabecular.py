@@ -11,6 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from VertebralGradingLib.findings.flags import CUT
+from VertebralGradingLib.findings.states import state_of_grade
+
 if TYPE_CHECKING:
     from VertebralGradingLib.findings import Finding
 
@@ -18,8 +21,7 @@ SENSITIVE_HU, SPECIFIC_HU, AIDS_KV = 160, 110, 120
 """CT numbers of L1, and the tube voltage they hold for (Pickhardt et al. 2013)."""
 FIRST_CHOICE, OTHERS = "L1", ("T12", "L2", "L3")
 """Whose CT number is told, and whose mean where that one cannot be."""
-_UNSOUND = frozenset(("implant_or_cement", "cut_by_volume_edge"))
-_GRADE_0 = "grade 0"
+_UNSOUND = frozenset(("implant_or_cement", CUT))
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Trabecular:
         """Whose number it is: "L1 trabecular", or "mean trabecular of T12, L2"."""
         if self.levels == (FIRST_CHOICE,):
             return f"{FIRST_CHOICE} trabecular"
-        return f"{'mean ' if len(self.levels) > 1 else ''}trabecular of {', '.join(self.levels)}"
+        return f"{'mean trabecular' if len(self.levels) > 1 else 'trabecular'} of {', '.join(self.levels)}"
 
     @property
     def voltage(self) -> str:
@@ -67,7 +69,8 @@ class Trabecular:
     def text(self) -> str:
         """All of it, such as "L1 trabecular 134 HU (tube voltage not known; ...). Published reading aids ..."."""
         caveat = "contrast medium raises it; no bone density, no diagnosis"
-        return f"{self.title} {self.hu:.0f} HU ({self.voltage}; {caveat}). {self.aids}".rstrip()
+        head = f"{self.title[0].upper()}{self.title[1:]}"
+        return f"{head} {self.hu:.0f} HU ({self.voltage}; {caveat}). {self.aids}".rstrip()
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -99,7 +102,7 @@ def trabecular(findings: Sequence[Finding], study: Mapping[str, Any]) -> Trabecu
 
 def _own(finding: Finding) -> float | None:
     said = finding.evidence_of("morphometry")
-    if said is None or finding.excluded or finding.final_state != _GRADE_0 or _UNSOUND & set(finding.flags):
+    if said is None or finding.excluded or finding.final_state != state_of_grade(0) or _UNSOUND & set(finding.flags):
         return None
     value = said.quantities.get("trabecular_hu")
     return None if value is None else float(value)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from VertebralGradingLib.findings import NEVER_ASSESSED, POSITIONS, Finding, Hypothesis, Report
 from VertebralGradingLib.findings.deformity_index import OUTSIDE, RANGE, deformity_index, stands_outside
 from VertebralGradingLib.findings.depression import depression_text
+from VertebralGradingLib.findings.flags import FOCAL
 from VertebralGradingLib.findings.states import (
     BORDERLINE,
     MEANING,
@@ -63,7 +64,8 @@ def remarks(finding: Finding, but: Sequence[str] = ()) -> list[str]:
     words += [OUTSIDE] if stands_outside(finding) else []
     words += [text] if (text := depression_text(finding)) and not finding.excluded else []
     words += [one.text for one in finding.considerations]
-    words += [flag_text(flag) for flag in finding.flags if flag not in but]
+    told = (*but, FOCAL) if finding.state == UNDECIDED else but  # its reason describes the defect
+    words += [flag_text(flag) for flag in finding.flags if flag not in told]
     return list(dict.fromkeys(words))
 
 
