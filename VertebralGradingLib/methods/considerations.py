@@ -39,8 +39,9 @@ SERIES, SERIES_DEG = 3, 5.0
 kyphosis)."""
 UNEVEN_MM, UNEVEN_VERTEBRAE = 0.5, 2
 """Robust standard deviation about a smooth bowl from which an endplate is uneven, and how many of a series must have an
-uneven endplate or a focal defect: some wedging is normal. Least count that came in no synthetic spine without and in all
-with Scheuermann (``Testing/benchmarks/endplate_depression.py``, seeds 7000 to 7024 and 7300 to 7307)."""
+uneven endplate or a focal defect, since some wedging is normal. It is the least count that raised the line in every
+synthetic spine with Scheuermann and in none without (``Testing/benchmarks/endplate_depression.py``, seeds 7000 to 7024
+and 7300 to 7307)."""
 
 
 def considered(findings: Sequence[Finding]) -> list[Finding]:

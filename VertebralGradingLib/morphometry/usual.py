@@ -18,7 +18,7 @@ PUBLISHED_MM = {"superior": 0.7, "inferior": 1.5}
 REACH_LEVELS = 3.0
 """Standard deviation (levels) of the weight that neighbours have."""
 MARGIN_MM = {"thoracic": 1.0, "lumbar": 1.5}
-"""An endplate deeper than usual by more is depressed. Chosen in steps of 0.5 mm, so that few unbroken synthetic endplates
+"""An endplate deeper than usual by more is depressed. Chosen in steps of 0.5 mm, so that few unbroken synthetic ones
 are: 0.6 and 1.9 % of thoracic, 3.8 and 1.9 % of lumbar ones, superior and inferior
 (``Testing/benchmarks/endplate_depression.py --spines 60``)."""
 
