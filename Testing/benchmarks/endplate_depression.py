@@ -1,16 +1,18 @@
 """How often an endplate is called depressed, "short, endplates flat" is raised, and each "consider" line comes.
 
 Synthetic spines with true masks: by true grade, and by what the phantom has drawn (its mimics). The phantom draws no
-Cupid's bow and no limbus vertebra: for these two only lines that come without cause are counted here, and
-``Testing/unit/test_endplates.py`` has analytic ones. ``--real`` adds the real development data. Nothing is asserted.
+Cupid's bow and no limbus vertebra: there only lines that come without cause are counted; ``--analytic`` adds analytic
+bodies that have them, and ``--real`` adds the real development data. Nothing is asserted.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from _common import DATA, can_draw
@@ -49,9 +51,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7000)
     parser.add_argument("--mimics", type=float, default=1.0)
     parser.add_argument("--only", help="one mimic, such as scheuermann, drawn wherever it can be; nothing is broken")
+    parser.add_argument(
+        "--analytic", type=int, default=0, help="so many analytic bodies of each kind, with their marks"
+    )
     parser.add_argument("--real", action="store_true", help="also the real development data")
     args = parser.parse_args()
-    if can_draw():
+    if args.spines and can_draw():
         rows: list[Row] = []
         for n in range(args.spines):
             rows += _only(args.seed + n, args.only) if args.only else _spine(args.seed + n, args.mimics)
@@ -60,6 +65,8 @@ def main() -> None:
         _depths(rows)
         _flat(rows)
         _lines(rows)
+    if args.analytic:
+        _analytic(args.analytic, args.seed)
     if args.real and DATA.is_dir():
         _real()
 
@@ -156,6 +163,34 @@ def _lines(rows: list[Row]) -> None:
     print(f"lines by what is drawn: {', '.join(CODES)}, of")
     for kind, count in sorted(total.items()):
         print(f"  {kind}: {', '.join(str(found[kind][code]) for code in CODES)}, of {count}")
+
+
+def _analytic(count: int, seed: int) -> None:
+    """L3 among three bodies with usual bowls, on turned grids with slices of 1 or 2 mm: two dips, a missing corner."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from rendering.analytic import Pit, analytic_spine, grid_around, label_volume, usual_heights
+    from scipy.spatial.transform import Rotation
+
+    from VertebralGradingLib.pipeline import grade
+    from VertebralGradingLib.segmentation.labels import interpret
+    from VertebralGradingLib.spine.spine import build_spine
+
+    levels = ("L2", "L3", "L4")
+    print(f"analytic L3: lines {', '.join(CODES)}, of")
+    for mark, low, high in (("nothing", 0, 0), ("dips", 2, 3), ("dips", 3, 5), ("corner", 3, 5), ("corner", 5, 8)):
+        rng, found = np.random.default_rng(seed), Counter[str]()
+        for _ in range(count):
+            deep, side = rng.uniform(low, high), rng.uniform(8, 10)
+            dips = [Pit("L3", -1, deep, rng.uniform(11, 16), rng.uniform(11, 14), -6.0, s * side) for s in (-1, 1)]
+            corner = [Pit("L3", 1, deep, rng.uniform(10, 14), rng.uniform(24, 36), 15.0, power=4.0)]
+            pits = {"nothing": [], "dips": dips, "corner": corner}[mark]
+            heights, depth = usual_heights(levels, rng.uniform(0.9, 1.1)), rng.uniform(28, 34)
+            shape = analytic_spine(levels, heights, depth=depth, pits=pits)
+            turn = Rotation.from_euler("xyz", rng.uniform(-15, 15, 3), degrees=True).as_matrix()
+            grid = grid_around(shape, (0.9, 0.9, float(rng.choice([1.0, 2.0]))), turn, phase=rng.uniform(0, 1, 3))
+            report = grade(None, build_spine(shape.points()), interpret(label_volume(shape, *grid)))
+            found.update(one.code for one in report.findings[1].considerations)
+        print(f"  {mark}, {low}-{high} mm deep: {', '.join(str(found[code]) for code in CODES)}, of {count}")
 
 
 def _real() -> None:
