@@ -40,10 +40,14 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/evaluation/statistics.py
   VertebralGradingLib/files.py
   VertebralGradingLib/findings/__init__.py
+  VertebralGradingLib/findings/deformity_index.py
+  VertebralGradingLib/findings/depression.py
   VertebralGradingLib/findings/flags.py
   VertebralGradingLib/findings/migration.py
   VertebralGradingLib/findings/plain.py
   VertebralGradingLib/findings/states.py
+  VertebralGradingLib/findings/summary.py
+  VertebralGradingLib/findings/trabecular.py
   VertebralGradingLib/healthivert/__init__.py
   VertebralGradingLib/healthivert/attention.py
   VertebralGradingLib/healthivert/calibration.py
@@ -67,6 +71,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/image/volume.py
   VertebralGradingLib/methods/__init__.py
   VertebralGradingLib/methods/bodies.py
+  VertebralGradingLib/methods/considerations.py
   VertebralGradingLib/methods/decision.py
   VertebralGradingLib/methods/morphometric.py
   VertebralGradingLib/methods/regrading.py
@@ -84,6 +89,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/morphometry/body.py
   VertebralGradingLib/morphometry/defects.py
   VertebralGradingLib/morphometry/density.py
+  VertebralGradingLib/morphometry/endplates.py
   VertebralGradingLib/morphometry/genant.py
   VertebralGradingLib/morphometry/height_rows.py
   VertebralGradingLib/morphometry/heights.py
@@ -91,6 +97,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/morphometry/patient_curve.py
   VertebralGradingLib/morphometry/reference.py
   VertebralGradingLib/morphometry/sheets.py
+  VertebralGradingLib/morphometry/usual.py
   VertebralGradingLib/panel/__init__.py
   VertebralGradingLib/panel/counterfactual.py
   VertebralGradingLib/panel/drawn.py

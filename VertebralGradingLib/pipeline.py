@@ -17,6 +17,7 @@ from VertebralGradingLib.findings.flags import CUT
 from VertebralGradingLib.findings.states import NOT_ASSESSED
 from VertebralGradingLib.image.volume import Volume, check_hounsfield
 from VertebralGradingLib.methods import table as method_table
+from VertebralGradingLib.methods.considerations import considered
 from VertebralGradingLib.methods.decision import decide, decided
 from VertebralGradingLib.methods.morphometric import judged
 from VertebralGradingLib.segmentation import CLASSICAL, Finder, VertebraLabels, mask_label
@@ -144,7 +145,7 @@ def unfinished_report(
     not_run = {name: "It had given nothing when the run stopped." for name in wanted if name not in ran}
     if not_run:
         provenance["not_run"] = not_run
-    return Report(_describe(study), (*findings, *rest), provenance)
+    return Report(_describe(study), tuple(considered([*findings, *rest])), provenance)
 
 
 def _unreached(spine: Spine, finished: Sequence[str]) -> list[Finding]:
@@ -215,7 +216,7 @@ def _check(ct: Volume | None, spine: Spine, mask: VertebraLabels | None) -> None
 def _findings(study: Study, opinions: dict[str, dict[str, Evidence]]) -> list[Finding]:
     """What morphometry and the other methods say about each vertebra, joined."""
     assert study.heights is not None  # callers let it be judged
-    return [_finding(item, study.heights.get(item.vertebra.level), opinions) for item in study.vertebrae]
+    return considered([_finding(item, study.heights.get(item.vertebra.level), opinions) for item in study.vertebrae])
 
 
 def _finding(item: MeasuredVertebra, heights: Evidence | None, opinions: dict[str, dict[str, Evidence]]) -> Finding:
@@ -254,6 +255,7 @@ def _describe(study: Study) -> dict[str, Any]:
         "levels_named": all(v.known for v in study.spine.vertebrae),
         "mask_given": study.labels is not None,
         "complete": study.complete,
+        "tube_voltage_kv": volume.tube_voltage_kv if study.ct is not None else None,
         "flags": [*study.spine.flags, *volume.notes],
     }
 

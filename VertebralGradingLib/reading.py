@@ -14,9 +14,15 @@ from VertebralGradingLib.findings import Finding, Reading, Report
 from VertebralGradingLib.findings.states import GRADED, NOT_REACHED, TREATED, state_of_grade
 
 EXCLUSIONS: tuple[str, ...] = (
-    "Schmorl node",
     "physiological wedging",
     "Scheuermann",
+    "Cupid's bow",
+    "limbus vertebra",
+    "Schmorl node",
+    "old fracture",
+    "treated fracture",
+    "haemangioma",
+    "congenital",
     "degenerative",
     "metastasis or other lesion",
     "cement or implant",

@@ -14,6 +14,7 @@ from VertebralGradingLib.findings import Evidence
 from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.morphometry.defects import EndplateDefect, find_defects
 from VertebralGradingLib.morphometry.density import Density, body_density
+from VertebralGradingLib.morphometry.endplates import Endplates, measure_endplates
 from VertebralGradingLib.morphometry.heights import Measurement, measure, slab_heights
 from VertebralGradingLib.segmentation import (
     CLASSICAL,
@@ -51,6 +52,7 @@ class MeasuredVertebra:
     density: Density | None = None
     flags: tuple[str, ...] = ()
     problem: str = ""
+    endplates: Endplates | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,4 +223,8 @@ def _measure_one(ct: Volume | None, one: _Found, volume: Volume) -> MeasuredVert
     density = body_density(ct, measurement.body) if ct is not None else None
     if density is not None and density.foreign:
         flags.append("implant_or_cement")
-    return MeasuredVertebra(one.vertebra, measurement, tuple(found), without, density, tuple(dict.fromkeys(flags)))
+    endplates = measure_endplates(measurement.sheets)
+    flags = list(dict.fromkeys(flags))
+    return MeasuredVertebra(
+        one.vertebra, measurement, tuple(found), without, density, tuple(flags), endplates=endplates
+    )

@@ -20,7 +20,7 @@ from VertebralGradingLib.methods.bodies import body_labels
 from VertebralGradingLib.pipeline import grade
 from VertebralGradingLib.reading import exclude, set_reader_grade
 from VertebralGradingLib.report.colors import color_of, color_of_grade
-from VertebralGradingLib.report.csv_table import COLUMNS, row_values
+from VertebralGradingLib.report.csv_table import COLUMNS, rows
 from VertebralGradingLib.scene.results import StudyResults
 from VertebralGradingLib.scene.segments import GRADE_TAG, recolor_given, restore_given, terminology_entry
 from VertebralGradingLib.scene.six_points import read_points, show_only
@@ -71,8 +71,8 @@ def test_table_holds_what_the_csv_file_holds(app: Application) -> None:
     assert isinstance(table.GetColumnByName("grade"), vtk.vtkIntArray)
     assert isinstance(table.GetColumnByName("score"), vtk.vtkDoubleArray)
     assert isinstance(table.GetColumnByName("level"), vtk.vtkStringArray)
-    for n, finding in enumerate(_graded()[0].findings):
-        for name, value in row_values(finding).items():
+    for n, row in enumerate(rows(_graded()[0].findings)):
+        for name, value in row.items():
             cell = table.GetValueByName(n, name)
             if isinstance(value, str):
                 assert cell.ToString() == value

@@ -20,7 +20,7 @@ from VertebralGradingLib.methods.bodies import body_labels
 from VertebralGradingLib.pipeline import grade
 from VertebralGradingLib.reading import agree, confirm, set_reader_state
 from VertebralGradingLib.report.colors import color_of_state
-from VertebralGradingLib.report.csv_table import row_values
+from VertebralGradingLib.report.csv_table import rows
 from VertebralGradingLib.report.sentences import sentence, summary_sentence
 from VertebralGradingLib.scene.grading import grade_here, read_inputs
 from VertebralGradingLib.scene.live import PointsWatcher
@@ -77,7 +77,7 @@ def test_each_state_is_one_word_in_table_segments_tags_and_colours(app: Applicat
         CUT: "not assessed",
     }
     assert _column(results, "state") == [wanted[level] for level in LEVELS]
-    assert _column(results, "state") == [row_values(finding)["state"] for finding in results.report.findings]
+    assert _column(results, "state") == [row["state"] for row in rows(results.report.findings)]
     segmentation = results.segmentation_node.GetSegmentation()
     for level, state in wanted.items():
         segment = segmentation.GetSegment(level)

@@ -210,7 +210,7 @@ def test_readers_name_is_provenance() -> None:
 
 
 def test_exclusions_are_suggested_once_each() -> None:
-    assert len(set(EXCLUSIONS)) == len(EXCLUSIONS) == 7
+    assert len(set(EXCLUSIONS)) == len(EXCLUSIONS) == 13
     assert all(reason == " ".join(reason.split()) for reason in EXCLUSIONS)
 
 

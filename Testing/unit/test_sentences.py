@@ -60,7 +60,8 @@ def test_sentence_of_an_undecided_vertebra_tells_both_answers() -> None:
     )
     report = report_of(finding("T10", 0, height_loss=dict.fromkeys(POSITIONS, 0.02)), undecided())
     assert summary_sentence(report) == (
-        "1 of 2 assessed: no height loss of 20 % or more in these; undecided: T11 (0 if Schmorl node, 2 if fracture)."
+        "1 of 2 assessed: no height loss of 20 % or more in these; spinal deformity index at least 0 (1 of 13 levels); "
+        "undecided: T11 (0 if Schmorl node, 2 if fracture)."
     )
 
 
@@ -80,22 +81,26 @@ def test_sentences_do_without_missing_quantities() -> None:
 def test_summary_sentence() -> None:
     report = report_of(finding("L1", 2), finding("L2", 1), not_assessed())
     assert summary_sentence(report) == (
-        "2 of 3 assessed: worst grade 2 (moderate), 1 of grade 2 or more among these, "
-        "spinal deformity index at least 3; not assessed: T12."
+        "2 of 3 assessed: worst grade 2 (moderate), 1 of grade 2 or more among these; "
+        "spinal deformity index at least 3 (2 of 13 levels); not assessed: T12."
     )
     whole = report_of(finding("L1", 2), borderline())
     assert summary_sentence(whole) == (
-        "2 of 2 assessed: worst grade 2 (moderate), 1 of grade 2 or more, spinal deformity index 2; borderline: T9."
+        "2 of 2 assessed: worst grade 2 (moderate), 1 of grade 2 or more; "
+        "spinal deformity index at least 2 (2 of 13 levels); borderline: T9."
     )
     low = finding("L5", 0, height_loss={"anterior": 0.0, "middle": 0.0, "posterior": 0.3})
-    assert summary_sentence(report_of(low)) == "1 of 1 assessed: none of these of grade 1 or more."
+    assert summary_sentence(report_of(low)) == (
+        "1 of 1 assessed: none of these of grade 1 or more; no spinal deformity index (0 of 13 levels)."
+    )
     assert summary_sentence(report_of()) == "0 of 0 assessed."
     assert summary_sentence(report_of(not_assessed())) == "0 of 1 assessed: not assessed: T12."
 
 
 def test_a_run_that_stopped_says_so_first_and_promises_nothing() -> None:
     assert summary_sentence(stopped()) == (
-        "3 of 9 assessed; run not finished: none of these of grade 1 or more; not reached: L1, L2, L3, L4, L5, L6."
+        "3 of 9 assessed; run not finished: none of these of grade 1 or more; "
+        "spinal deformity index at least 0 (3 of 13 levels); not reached: L1, L2, L3, L4, L5, L6."
     )
 
 
@@ -152,8 +157,9 @@ def test_summary_sentence_says_what_the_reader_decided() -> None:
         finding("L1", 2, reading=Reading("grade 2")),
     )
     assert summary_sentence(report) == (
-        "3 of 5 assessed: worst grade 2 (moderate), 1 of grade 2 or more among these, "
-        "spinal deformity index at least 3; not assessed: T12; excluded by the reader: T9; changed by the reader: T11."
+        "3 of 5 assessed: worst grade 2 (moderate), 1 of grade 2 or more among these; "
+        "spinal deformity index at least 3 (3 of 13 levels); not assessed: T12; excluded by the reader: T9; "
+        "changed by the reader: T11."
     )
     alone = report_of(finding("T9", 3, reading=Reading(exclusion="degenerative")))
     assert summary_sentence(alone) == "0 of 1 assessed: excluded by the reader: T9."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -241,6 +242,7 @@ def write_series(
     modality: str = "CT",
     names: list[str] | None = None,
     number: int = 1,
+    voltages: Sequence[float] = (),
 ) -> str:
     """One slice at each LPS position, stored with an offset of 1024; slice n holds 100 n + 10 row + column."""
     series = generate_uid()
@@ -257,6 +259,8 @@ def write_series(
         data.StudyInstanceUID, data.SeriesInstanceUID, data.FrameOfReferenceUID = frame, series, frame
         data.Modality, data.SeriesNumber, data.InstanceNumber = modality, number, n + 1
         data.PatientName, data.PatientID = "Nobody", "0"
+        if voltages:
+            data.KVP = voltages[n % len(voltages)]
         data.ImagePositionPatient = [f"{v:.6f}" for v in position]
         data.ImageOrientationPatient = [f"{v:.9f}" for v in (*rows, *columns)]
         data.PixelSpacing, data.SliceThickness = [0.9, 0.8], 2.0  # between rows, between columns
@@ -268,6 +272,16 @@ def write_series(
         data.PixelData = (1024 + 100 * n + 10 * row + column).astype(np.uint16).tobytes()
         pydicom.dcmwrite(path, data, enforce_file_format=True)
     return str(series)
+
+
+@pytest.mark.parametrize(("voltages", "told"), [((120.0,), 120.0), ((), None), ((100.0, 120.0), None), ((0.0,), None)])
+def test_tube_voltage_is_told_where_all_slices_agree(
+    tmp_path: Path, voltages: tuple[float, ...], told: float | None
+) -> None:
+    write_series(tmp_path, stack(4, (0.0, 0.0, 2.0)), voltages=voltages)
+    volume = read_volume(tmp_path)
+    assert volume.tube_voltage_kv == told
+    assert volume.around(volume.to_ras(np.array([[3.0, 3.0, 2.0]])), 2.0).tube_voltage_kv == told
 
 
 def stack(

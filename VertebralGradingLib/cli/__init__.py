@@ -222,8 +222,9 @@ def _grade_and_write(
 
 
 def _print(report: Report) -> None:
-    from VertebralGradingLib.findings import RESEARCH_USE
-    from VertebralGradingLib.report.sentences import hypothesis_text, summary_sentence
+    from VertebralGradingLib.findings import NEVER_ASSESSED, RESEARCH_USE
+    from VertebralGradingLib.findings.trabecular import trabecular
+    from VertebralGradingLib.report.sentences import remarks, summary_sentence
     from VertebralGradingLib.report.values import METHOD_NAMES, chance_text, fixed, graded_loss_text, percent
 
     OUT.print(escape(summary_sentence(report)), style="bold")
@@ -245,8 +246,6 @@ def _print(report: Report) -> None:
     for column in head:
         table.add_column(column)
     for finding in report.findings:
-        flags = [] if finding.reason else [flag for flag in finding.flags if flag != "mask_found"]
-        remarks = "; ".join([finding.reason or ", ".join(flags), *map(hypothesis_text, finding.hypotheses)])
         table.add_row(
             finding.level,
             finding.state,
@@ -255,9 +254,13 @@ def _print(report: Report) -> None:
             finding.deformity,
             " / ".join(fixed(value) for value in finding.heights_mm.values()),
             " / ".join(percent(value) for value in finding.height_loss.values()),
-            escape(remarks),
+            escape("; ".join(remarks(finding, ("mask_found",)))),
         )
     OUT.print(table)
+    bone = trabecular(report.findings, report.study)
+    if bone is not None:
+        OUT.print(escape(bone.text))
+    OUT.print(NEVER_ASSESSED)
     OUT.print(RESEARCH_USE, style="dim")
 
 

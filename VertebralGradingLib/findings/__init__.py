@@ -12,19 +12,15 @@ from typing import Any
 
 from VertebralGradingLib.findings.migration import migrated, migrated_finding
 from VertebralGradingLib.findings.plain import plain
-from VertebralGradingLib.findings.states import (
-    BORDERLINE,
-    GRADED,
-    NOT_ASSESSED,
-    NOT_REACHED,
-    TREATED,
-    UNDECIDED,
-    grade_of_state,
-)
+from VertebralGradingLib.findings.states import GRADED, NOT_REACHED, UNDECIDED, grade_of_state
+from VertebralGradingLib.findings.summary import summarize
 
 SCHEMA = "vertebral-grading/findings/2"
 
 RESEARCH_USE = "Research software. Not a medical device; not for diagnosis or treatment."
+
+NEVER_ASSESSED = "Age, posterior wall and cause are not assessed."
+"""What no grade says, told with every report and every sentence that is copied."""
 
 POSITIONS = ("anterior", "middle", "posterior")
 
@@ -73,6 +69,19 @@ class Hypothesis:
 
 
 @dataclass(frozen=True)
+class Consideration:
+    """What a reader may consider instead of a fracture, raised by conditions that were measured; no diagnosis.
+
+    Attributes:
+        code: one of :data:`methods.considerations.CODES`.
+        text: "consider ...", with what was measured.
+    """
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Reading:
     """What a reader says of a vertebra; it stands beside what the methods say and never replaces it.
 
@@ -117,6 +126,7 @@ class Finding:
         height_loss: the same as fractions of the expected heights.
         flags: names out of :data:`flags.FLAG_TEXT`.
         evidence: what each method says.
+        considerations: what to consider instead of a fracture.
         reading: what the reader says, None where the reader has said nothing.
         second_reading: what a second reader says.
     """
@@ -137,6 +147,7 @@ class Finding:
     height_loss: dict[str, float] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
     evidence: tuple[Evidence, ...] = ()
+    considerations: tuple[Consideration, ...] = ()
     reading: Reading | None = None
     second_reading: Reading | None = None
 
@@ -220,6 +231,7 @@ class Finding:
                 "points_ras_mm": tuple(tuple(point) for point in item["points_ras_mm"]),
                 "flags": tuple(item["flags"]),
                 "evidence": tuple(_evidence(one) for one in item["evidence"]),
+                "considerations": tuple(Consideration(**one) for one in item.get("considerations", ())),
                 "reading": _reading(item["reading"]),
                 "second_reading": _reading(item["second_reading"]),
             }
@@ -254,34 +266,8 @@ class Report:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """Worst grade, number of vertebrae of grade 2 or more, spinal deformity index, and what was not assessed.
-
-        Final states are counted; borderline counts as grade 0. What the reader excludes is not assessed, with the
-        reader's reason.
-        """
-        grades = [finding.final_grade for finding in self.findings if finding.final_grade is not None]
-
-        def levels(state: str) -> list[str]:
-            return [f.level for f in self.findings if f.final_state == state and not f.excluded]
-
-        return {
-            "complete": self.complete,
-            "n_planned": len(self.findings),
-            "n_assessed": len(grades),
-            "worst_grade": max(grades) if grades else None,
-            "n_grade2_or_more": sum(grade >= 2 for grade in grades),
-            "spinal_deformity_index": sum(grades) if grades else None,
-            "borderline": levels(BORDERLINE),
-            "undecided": levels(UNDECIDED),
-            "treated": levels(TREATED),
-            "not_reached": levels(NOT_REACHED),
-            "methods_disagree": [finding.level for finding in self.findings if finding.methods_differ],
-            "not_assessed": [
-                {"level": finding.level, "reason": finding.exclusion_text or finding.reason}
-                for finding in self.findings
-                if finding.excluded or finding.final_state == NOT_ASSESSED
-            ],
-        }
+        """Counts, lists of states, spinal deformity index and trabecular CT number (:func:`summary.summarize`)."""
+        return summarize(self)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""

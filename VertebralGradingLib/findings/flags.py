@@ -29,11 +29,13 @@ FLAG_TEXT: dict[str, str] = {
     "not_measurable": "the body could not be measured",
     "implausible_heights": "heights do not fit any vertebra of this spine",
     "reader_points": "points moved by a reader",
+    "short_endplates_flat": "short, endplates flat",
     "hu_clipped": "voxel values outside the CT range were clipped",
 }
 """Every flag and what it means for a reader."""
 
 CUT = "cut_by_volume_edge"
+FOCAL = "focal_endplate_defect"
 _BLOCKING: dict[str, str] = {
     "far_off_curve": "centroid far off the spine's curve",
     CUT: "cut by the edge of the volume",

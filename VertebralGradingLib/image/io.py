@@ -6,6 +6,7 @@ import gzip
 import math
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from VertebralGradingLib.image.volume import Volume, as_ct, ras_affine
 _HINT = "Supported: NIfTI (.nii, .nii.gz), NRRD, MetaImage (.mha, .mhd), or a folder with one DICOM CT series."
 _MAX_SLICE_JITTER = 0.1
 _TRAILING_BYTES = 1 << 20
+_KVP = "0018|0060"
+"""DICOM's tag of the tube voltage."""
 
 
 def read_volume(path: str | Path, series: str | None = None) -> Volume:
@@ -34,7 +37,7 @@ def read_volume(path: str | Path, series: str | None = None) -> Volume:
     """
     image, affine = _read_image(Path(path), series)
     array = _array_view(image)
-    return as_ct(array, affine, keep=image)
+    return replace(as_ct(array, affine, keep=image), tube_voltage_kv=_tube_voltage(image))
 
 
 def read_labels(path: str | Path) -> Volume:
@@ -84,6 +87,15 @@ def write_volume(volume: Volume, path: str | Path) -> None:
     image.SetOrigin(lps[:3, 3].tolist())
     image.SetDirection(direction.ravel().tolist())
     sitk.WriteImage(image, str(path), True)
+
+
+def _tube_voltage(header: Any) -> float | None:
+    """Peak tube voltage (kVp) by a DICOM header, None where there is none or it is no positive number."""
+    try:
+        value = float(header.GetMetaData(_KVP)) if header.HasMetaDataKey(_KVP) else 0.0
+    except ValueError:
+        return None
+    return value if 0.0 < value < math.inf else None
 
 
 def _array_view(image: Any) -> NDArray[Any]:
@@ -202,13 +214,14 @@ def _read_dicom_series(folder: Path, series: str | None) -> tuple[Any, NDArray[n
         raise InputError("The folder has no series with that UID.", "Leave --series out to see what there is.")
     chosen = series or _only_ct_series(folder, available)
     names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), chosen)
-    positions, header = [], None
+    positions, voltages = [], set()
     for name in names:
         header = sitk.ImageFileReader()
         header.SetFileName(name)
         header.ReadImageInformation()
         _check_modality(header)
         positions.append(header.GetOrigin())
+        voltages.add(_tube_voltage(header))
     if len(names) < 2:
         raise InputError("The series has a single slice.", "Load the whole CT series: heights need a volume.")
     reader = sitk.ImageSeriesReader()
@@ -217,6 +230,8 @@ def _read_dicom_series(folder: Path, series: str | None) -> tuple[Any, NDArray[n
         image = reader.Execute()
     except RuntimeError as error:
         raise InputError(f"The DICOM series cannot be read: {_reason(error)}.", _HINT) from error
+    if len(voltages) == 1 and None not in voltages:
+        image.SetMetaData(_KVP, str(voltages.pop()))
     return image, _series_affine(image, np.array(positions))
 
 

@@ -29,12 +29,14 @@ class Volume:
         array: voxels, shape (ni, nj, nk), index order (i, j, k); may be a strided view. CT: int16 HU.
         affine: (4, 4) float64, voxel index (i, j, k, 1) -> RAS mm. May be rotated, flipped, left-handed or sheared.
         notes: flags raised while loading ("nan_voxels", "hu_clipped", ...).
+        tube_voltage_kv: peak tube voltage of the CT (kVp), None where the source does not tell.
     """
 
     array: NDArray[Any]
     affine: NDArray[np.float64]
     notes: tuple[str, ...] = ()
     _keep: Any = field(default=None, repr=False)
+    tube_voltage_kv: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is no volume.
@@ -101,7 +103,7 @@ class Volume:
         affine = self.affine.copy()
         affine[:3, 3] = self.to_ras(low)
         box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-        return Volume(self.array[box], affine, self.notes, self._keep)
+        return Volume(self.array[box], affine, self.notes, self._keep, self.tube_voltage_kv)
 
     def spacing_along(self, direction: NDArray[Any]) -> float:
         """How far a voxel reaches along a RAS direction (mm).

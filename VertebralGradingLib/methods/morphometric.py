@@ -135,6 +135,8 @@ def _evidence(item: MeasuredVertebra, result: HeightGrade, without: HeightGrade)
             for defect in item.defects
         ],
     }
+    if item.endplates is not None:
+        quantities["endplates"] = item.endplates.named()
     if item.heights_without_defects is not None:
         quantities["heights_without_defect_mm"] = named(item.heights_without_defects)
         quantities.update(defect_quantities(without))

@@ -14,6 +14,7 @@ from VertebralGradingLib.errors import CentroidError
 from VertebralGradingLib.findings import Finding, Report
 from VertebralGradingLib.findings.flags import EARLIER
 from VertebralGradingLib.findings.states import NOT_ASSESSED, UNDECIDED
+from VertebralGradingLib.methods.considerations import considered
 from VertebralGradingLib.methods.decision import Decision, decide, decided, graded
 from VertebralGradingLib.morphometry.height_rows import (
     REFERENCE_FLAGS,
@@ -159,8 +160,14 @@ def _graded_anew(findings: Sequence[Finding], accepted: str | None = None) -> tu
     """
     results = grade_rows([_row_of_finding(f) for f in findings if f.evidence_of("morphometry") is not None])
     return tuple(
-        graded_anew(f, _regraded(f, *results[f.level], f.level == accepted)) if f.level in results else f
-        for f in findings
+        graded_anew(before, after)
+        for before, after in zip(
+            findings,
+            considered(
+                [_regraded(f, *results[f.level], f.level == accepted) if f.level in results else f for f in findings]
+            ),
+            strict=True,
+        )
     )
 
 

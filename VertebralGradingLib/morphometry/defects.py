@@ -12,12 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralGradingLib.morphometry.body import STEP_MM
-from VertebralGradingLib.morphometry.sheets import Sheets, core_region, plane_fit
+from VertebralGradingLib.morphometry.sheets import Sheets, core_region, rim_depth
 
 MIN_DEPTH_MM = 4.0
 """Depth below the plane of the rim; ordinary concavity is 1-3 mm."""
-RING_MM = 4.0
-"""Width of the rim that the plane is fitted to."""
 MIN_INSIDE_MM = 4.5
 """Distance of a pit's deepest point from the edge of the core region; nearer lie the walls' own notches."""
 MIN_EXTENT_MM = 4.0
@@ -82,9 +80,7 @@ def _find(
     if core.sum() < 80:
         return None, sheet
     inside = distance_transform_edt(core, sampling=STEP_MM[1:])
-    ring = core & (inside <= RING_MM)
-    usual = plane_fit(np.where(core, sheet, 0.0), ring, inward=-sign)[1]
-    depth = np.where(core, sign * (usual - sheet), 0.0)
+    depth = rim_depth(sheet, sign, core)
     seed = np.where(inside > MIN_INSIDE_MM, depth, 0.0)
     deepest = float(seed.max())
     if deepest < MIN_DEPTH_MM:
@@ -104,7 +100,7 @@ def _find(
     ordinary = float(np.median(depth[around]))
     pieces, _ = connected((depth > ordinary + OPENING_MM) & core)
     opening = pieces == pieces.flat[int(seed.argmax())]
-    repaired = np.where(binary_dilation(opening) & (depth > ordinary) & core, usual - sign * ordinary, sheet)
+    repaired = np.where(binary_dilation(opening) & (depth > ordinary) & core, sheet + sign * (depth - ordinary), sheet)
     return EndplateDefect(
         endplate,
         deepest,

@@ -122,6 +122,25 @@ def plane_fit(
     return fit, fit[0] + fit[1] * ahead + fit[2] * left
 
 
+RIM_MM = 4.0
+"""Width of the rim that an endplate's plane is fitted to."""
+
+
+def rim_depth(sheet: NDArray[np.float64], sign: float, core: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(columns, depth) depth of an endplate below the plane of its own rim (mm), 0 outside the core.
+
+    Args:
+        sheet: heights of the endplate (mm).
+        sign: 1 for the superior endplate, -1 for the inferior one.
+        core: the endplate's cross-section without its margin (:func:`core_region`).
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    rim = core & (distance_transform_edt(core, sampling=STEP_MM[1:]) <= RIM_MM)
+    plane = plane_fit(np.where(core, sheet, 0.0), rim, inward=-sign)[1]
+    return np.where(core, sign * (plane - sheet), 0.0)
+
+
 def _median(values: NDArray[np.float64]) -> float:
     """The same number as numpy's, without what it takes to look for axes and NaN."""
     low, high = (len(values) - 1) // 2, len(values) // 2

@@ -14,7 +14,7 @@ from VertebralGradingLib.panel.height_loss import HeightLossPart
 from VertebralGradingLib.panel.session import Session
 from VertebralGradingLib.panel.worker import runLater
 from VertebralGradingLib.report.explanation import patch_png, profile_png
-from VertebralGradingLib.report.sentences import other_methods, sentence
+from VertebralGradingLib.report.sentences import considerations_text, other_methods, sentence
 from VertebralGradingLib.scene.inputs import voxels_from_node
 
 _DRAWN, _LOST = 1, 2
@@ -112,7 +112,8 @@ class ExplainPart:
             for label in (ui.patchLabel, ui.profileLabel, ui.drawnLabel):
                 label.clear()
             return
-        ui.sentenceLabel.text = f"{sentence(finding)} {other_methods(finding)}".rstrip()
+        said = (sentence(finding), considerations_text(finding), other_methods(finding))
+        ui.sentenceLabel.text = " ".join(text for text in said if text)
         if ui.explainCollapsibleButton.collapsed:
             return
         ui.profileLabel.visible = shown not in (_DRAWN, _LOST)

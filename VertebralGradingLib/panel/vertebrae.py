@@ -23,15 +23,13 @@ from VertebralGradingLib.reading import (
     set_reader_state,
 )
 from VertebralGradingLib.report.colors import color_of, color_of_state
-from VertebralGradingLib.report.sentences import hypothesis_text, sentence, summary_sentence
+from VertebralGradingLib.report.sentences import remarks, sentence_to_copy, summary_sentence
 from VertebralGradingLib.report.values import (
     MISSING,
     chance_text,
     fixed,
-    flag_text,
     graded_loss_text,
     percent,
-    reason_text,
 )
 
 _STATE, _LOSS, _CHANCE, _READER, _HEIGHTS = 1, 2, 3, 4, 6
@@ -244,7 +242,7 @@ class VertebraePart:
     def onCopySentence(self) -> None:
         """Put the chosen finding as a sentence on the clipboard."""
         if self._session.finding is not None:
-            qt.QApplication.clipboard().setText(sentence(self._session.finding))
+            qt.QApplication.clipboard().setText(sentence_to_copy(self._session.finding))
 
     def _shownExclusion(self) -> str:
         """The chosen vertebra's exclusion as it is shown."""
@@ -269,15 +267,7 @@ class VertebraePart:
             " / ".join(percent(finding.height_loss.get(name)) for name in POSITIONS)
             if finding.height_loss
             else MISSING,
-            "; ".join(
-                dict.fromkeys(
-                    (
-                        *([reason_text(finding)] if finding.reason else []),
-                        *(hypothesis_text(one) for one in finding.hypotheses),
-                        *(flag_text(flag) for flag in finding.flags),
-                    )
-                )
-            ),
+            "; ".join(remarks(finding)),
         )
         for column, text in enumerate(texts):
             item = qt.QTableWidgetItem(text)

@@ -8,9 +8,15 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 
 from VertebralGradingLib.findings import POSITIONS, Finding, Reading, Report
+from VertebralGradingLib.findings.deformity_index import counts, deformity_index
+from VertebralGradingLib.findings.depression import ENDPLATES, compared_endplates, depressed
 from VertebralGradingLib.report.values import number, pair, quantity, reason_text
+
+Value = str | float | int | bool | None
+"""Of one cell."""
 
 COLUMNS = (
     "level",
@@ -41,6 +47,12 @@ COLUMNS = (
     "center_r_mm",
     "center_a_mm",
     "center_s_mm",
+    *(f"{name}_endplate_{what}_mm" for name in ENDPLATES for what in ("depth", "usual")),
+    "endplates_depressed",
+    "considerations",
+    "index_grade",
+    "spinal_deformity_index",
+    "spinal_deformity_index_text",
 )
 
 
@@ -48,6 +60,7 @@ _DIGITS = {
     "trabecular_hu": 1,
     **dict.fromkeys(("loss_percent", "loss_percent_low", "loss_percent_high"), 1),
     **{f"{name}_mm": 2 for name in (*POSITIONS, "center_r", "center_a", "center_s")},
+    **{f"{name}_endplate_{what}_mm": 1 for name in ENDPLATES for what in ("depth", "usual")},
 }
 """Decimals of a cell; three where nothing else is said."""
 
@@ -57,17 +70,31 @@ def csv_text(report: Report) -> str:
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    for finding in report.findings:
-        writer.writerow({name: _cell(name, value) for name, value in row_values(finding).items()})
+    for row in rows(report.findings):
+        writer.writerow({name: _cell(name, value) for name, value in row.items()})
     return out.getvalue()
 
 
-def row_values(finding: Finding) -> dict[str, str | float | int | bool | None]:
-    """One row by column: texts, numbers, truth values; None where there is no value."""
+def rows(findings: Sequence[Finding]) -> list[dict[str, Value]]:
+    """One row for each vertebra by column: texts, numbers, truth values; None where there is no value.
+
+    The spinal deformity index is the study's, the same in each row; ``index_grade`` is what a vertebra adds to it.
+    """
+    index = deformity_index(findings)
+    study: dict[str, Value] = {"spinal_deformity_index": index.value, "spinal_deformity_index_text": index.text}
+    return [_row(finding, study) for finding in findings]
+
+
+def _row(finding: Finding, study: dict[str, Value]) -> dict[str, Value]:
     low, high = pair(finding.grade_interval) or (None, None)
     loss_low, loss_high = pair(finding.loss_interval_percent) or (None, None)
     first, second = finding.reading or Reading(), finding.second_reading or Reading()
-    row: dict[str, str | float | int | bool | None] = {
+    plates = compared_endplates(finding)
+    row: dict[str, Value] = {
+        **study,
+        "index_grade": finding.final_grade if counts(finding) else None,
+        "endplates_depressed": ";".join(depressed(finding)),
+        "considerations": ";".join(one.code for one in finding.considerations),
         "level": finding.level,
         "state": finding.state,
         "grade": finding.grade,
@@ -99,6 +126,9 @@ def row_values(finding: Finding) -> dict[str, str | float | int | bool | None]:
     for position in POSITIONS:
         row[f"{position}_mm"] = number(finding.heights_mm.get(position))
         row[f"loss_{position}"] = number(finding.height_loss.get(position))
+    for name in ENDPLATES:
+        for what in ("depth", "usual"):
+            row[f"{name}_endplate_{what}_mm"] = number(plates.get(name, {}).get(f"{what}_mm"))
     for axis, value in zip("ras", finding.center_ras_mm, strict=True):
         row[f"center_{axis}_mm"] = number(value)
     return {name: row[name] for name in COLUMNS}

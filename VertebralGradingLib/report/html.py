@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralGradingLib._version import __version__
-from VertebralGradingLib.findings import RESEARCH_USE, Finding, Report
+from VertebralGradingLib.findings import NEVER_ASSESSED, RESEARCH_USE, Finding, Report
+from VertebralGradingLib.findings.deformity_index import RANGE, deformity_index
 from VertebralGradingLib.findings.states import (
     BORDERLINE,
     MEANING,
@@ -18,6 +19,7 @@ from VertebralGradingLib.findings.states import (
     UNDECIDED,
     state_of_grade,
 )
+from VertebralGradingLib.findings.trabecular import trabecular
 from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.morphometry.genant import GRADE_BOUNDS
 from VertebralGradingLib.report.colors import color_of, color_of_grade, shown_colors
@@ -26,7 +28,7 @@ from VertebralGradingLib.report.overview import overview_svg
 from VertebralGradingLib.report.patches import PATCH_MM, strip
 from VertebralGradingLib.report.pictures import Overview
 from VertebralGradingLib.report.profile import height_profile
-from VertebralGradingLib.report.sentences import assessed_text, has_more, sentence, summary_sentence
+from VertebralGradingLib.report.sentences import assessed_text, considerations_text, sentence, summary_sentence
 from VertebralGradingLib.report.style import CSS
 from VertebralGradingLib.report.tables import (
     disagreement_table,
@@ -68,6 +70,7 @@ def html_page(
         *_warnings(report),
         _tiles(report),
         f"<p>{escape(summary_sentence(report))}</p>",
+        *_head_lines(report),
         _section("What needs a look", _notable(report)),
     ]
     if overview is not None:
@@ -128,16 +131,18 @@ def _warnings(report: Report) -> list[str]:
 def _tiles(report: Report) -> str:
     summary = report.summary
     assessed, total = summary["n_assessed"], len(report.findings)
-    worst, index = summary["worst_grade"], summary["spinal_deformity_index"]
+    worst, index = summary["worst_grade"], deformity_index(report.findings)
+    bone = trabecular(report.findings, report.study)
     undecided = len(summary["undecided"])
     rest = f"; {undecided} undecided" if undecided else ""
-    least = "at least " if has_more(report) else ""
     tiles = [
         (f"worst{rest}", state_cell(color_of_grade(worst)) if assessed else MISSING),
         ("assessed vertebrae of grade 2 or more", str(summary["n_grade2_or_more"]) if assessed else MISSING),
-        ("spinal deformity index", MISSING if index is None else f"{least}{index}"),
+        (f"spinal deformity index {RANGE}; {index.coverage}", MISSING if index.value is None else index.number),
         ("vertebrae assessed", f"{assessed} of {total}"),
     ]
+    if bone is not None:
+        tiles.append((f"{bone.title}; {bone.voltage}", f"{bone.hu:.0f} HU"))
     return (
         '<div class="tiles">'
         + "".join(f'<div><b>{value}</b><span class="what">{escape(what)}</span></div>' for what, value in tiles)
@@ -145,10 +150,17 @@ def _tiles(report: Report) -> str:
     )
 
 
+def _head_lines(report: Report) -> list[str]:
+    """Trabecular CT number with its caveats, and what is never assessed."""
+    bone = trabecular(report.findings, report.study)
+    return [f"<p>{escape(line)}</p>" for line in ([] if bone is None else [bone.text]) + [NEVER_ASSESSED]]
+
+
 def _notable(report: Report) -> str:
-    """Every vertebra of final grade 1 or more, borderline, undecided or treated, and those the reader has changed."""
+    """Every vertebra of final grade 1 or more, borderline, undecided, treated or changed, or with what to consider."""
     quiet = (state_of_grade(0), NOT_ASSESSED, NOT_REACHED)
-    shown = [f for f in report.findings if not f.excluded and (f.final_state not in quiet or f.changed_by_reader)]
+    counting = [finding for finding in report.findings if not finding.excluded]
+    shown = [f for f in counting if f.final_state not in quiet or f.changed_by_reader or f.considerations]
     if shown:
         return _sentences(shown)
     if all(finding.final_grade is None for finding in report.findings):
@@ -159,10 +171,15 @@ def _notable(report: Report) -> str:
 def _sentences(findings: Sequence[Finding]) -> str:
     items = "".join(
         f'<li><span class="swatch" style="background:{escape(color_of(finding).color)}"></span>'
-        f"{escape(sentence(finding)).replace(' %', '&nbsp;%')}</li>"
+        f"{escape(_sentence(finding)).replace(' %', '&nbsp;%')}</li>"
         for finding in findings
     )
     return f'<ul class="findings">{items}</ul>'
+
+
+def _sentence(finding: Finding) -> str:
+    """The finding, and what to consider unless the reader has left it out."""
+    return sentence(finding) if finding.excluded else f"{sentence(finding)} {considerations_text(finding)}".rstrip()
 
 
 def _key(findings: Sequence[Finding]) -> str:
@@ -229,8 +246,14 @@ def _caveats() -> str:
     notes = (
         f"Grades follow the height loss of Genant's semi-quantitative scale ({bounds}).",
         *(f"{state}: {MEANING[state]}." for state in (BORDERLINE, UNDECIDED, TREATED)),
-        "Not assessed is not grade 0. The spinal deformity index is the sum of the grades, borderline counted as 0; "
-        "index and counts cover the assessed vertebrae only.",
+        "Not assessed is not grade 0; counts cover the assessed vertebrae only. The spinal deformity index is the sum "
+        f"of the grades of {RANGE}, borderline counted as 0 (Crans 2005); while not all 13 levels are assessed it is a "
+        "least value.",
+        "Endplate depression: depth of the central endplate below the plane of its own rim, against what the patient's "
+        "other vertebrae and a published mean (Wang 2012) make usual. Short, endplates flat: height is lost and no "
+        "endplate is depressed, which is seldom a fracture by the algorithm-based qualitative method (Jiang 2004, "
+        "Ferrar 2005). A wedge whose endplate stays a plane counts as flat, broken or not.",
+        "Consider ...: raised by measured conditions only. It is no diagnosis, and its absence excludes nothing.",
         "A loss of height is not always a fracture: developmental, degenerative and endplate changes lower a body too.",
         "Trabecular HU is no bone density. It rises with contrast medium, depends on tube voltage (kVp), "
         "reconstruction kernel and scanner, and is raised by compacted bone in a fractured body; compare only within "

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from VertebralGradingLib.findings import POSITIONS, Finding, Hypothesis, Report
+from VertebralGradingLib.findings import NEVER_ASSESSED, POSITIONS, Finding, Hypothesis, Report
+from VertebralGradingLib.findings.deformity_index import OUTSIDE, RANGE, deformity_index, stands_outside
+from VertebralGradingLib.findings.depression import depression_text
+from VertebralGradingLib.findings.flags import FOCAL
 from VertebralGradingLib.findings.states import (
     BORDERLINE,
     MEANING,
@@ -19,6 +22,7 @@ from VertebralGradingLib.report.values import (
     METHOD_NAMES,
     at_position,
     fixed,
+    flag_text,
     number,
     pair,
     percent,
@@ -36,6 +40,33 @@ def sentence(finding: Finding) -> str:
     than the program, the sentence says so: "L1: grade 1 by the reader (automatic: grade 2), ...".
     """
     return f"{finding.level}: {_text(finding)}."
+
+
+def sentence_to_copy(finding: Finding) -> str:
+    """The sentence with what it does not say, for a reader's own report."""
+    return f"{sentence(finding)} {NEVER_ASSESSED}"
+
+
+def considerations_text(finding: Finding) -> str:
+    """What to consider, as sentences: "Consider physiological wedging: ..."; may be empty."""
+    return " ".join(f"{one.text[:1].upper()}{one.text[1:]}." for one in finding.considerations)
+
+
+def remarks(finding: Finding, but: Sequence[str] = ()) -> list[str]:
+    """What a table says of a vertebra beside its numbers, each once: reason, answers, considerations, flags in words.
+
+    Args:
+        finding: the row.
+        but: flags that are not told.
+    """
+    words = [reason_text(finding)] if finding.reason else []
+    words += [hypothesis_text(one) for one in finding.hypotheses]
+    words += [OUTSIDE] if stands_outside(finding) else []
+    words += [text] if (text := depression_text(finding)) and not finding.excluded else []
+    words += [one.text for one in finding.considerations]
+    told = (*but, FOCAL) if finding.state == UNDECIDED else but  # its reason describes the defect
+    words += [flag_text(flag) for flag in finding.flags if flag not in told]
+    return list(dict.fromkeys(words))
 
 
 def other_methods(finding: Finding) -> str:
@@ -58,6 +89,7 @@ def summary_sentence(report: Report) -> str:
     not_assessed = [one["level"] for one in summary["not_assessed"] if one["level"] not in excluded]
     parts = [
         _worst(report),
+        *_index(report),
         _listed(BORDERLINE, summary["borderline"]),
         _undecided_ones(report),
         _listed(TREATED, summary["treated"]),
@@ -130,13 +162,13 @@ def _deformity(finding: Finding, grade: int) -> str:
     kind = "vertebral fracture" if finding.confirmed else "deformity"
     text = f"{state_of_grade(grade)}{_by_reader(finding)}, {SEVERITY[grade]} {shape}{kind}"
     loss = largest_loss(finding)
-    if loss is not None and loss[1] > 0:
-        return f"{text}, {_loss_text(finding, *loss)}"
-    return text
+    lost = _loss_text(finding, *loss) if loss is not None and loss[1] > 0 else ""
+    return ", ".join(part for part in (text, lost, depression_text(finding)) if part)
 
 
 def _borderline(finding: Finding) -> str:
     details = [finding.reason] if finding.state == BORDERLINE and finding.reason else []
+    details += [text] if (text := depression_text(finding)) else []
     return f"{BORDERLINE}{_by_reader(finding)}: {MEANING[BORDERLINE]}{_details(finding, details)}"
 
 
@@ -173,10 +205,8 @@ def _worst(report: Report) -> str:
     if worst is None:
         return ""
     if worst:
-        count, index = summary["n_grade2_or_more"], summary["spinal_deformity_index"]
-        least, among = ("at least ", " among these") if has_more(report) else ("", "")
-        numbers = f"{count} of grade 2 or more{among}, spinal deformity index {least}{index}"
-        return f"worst grade {worst} ({SEVERITY[worst]}), {numbers}"
+        among = " among these" if has_more(report) else ""
+        return f"worst grade {worst} ({SEVERITY[worst]}), {summary['n_grade2_or_more']} of grade 2 or more{among}"
     assessed = [finding for finding in report.findings if finding.final_grade == 0]
     losses = [largest_loss(finding) for finding in assessed]
     below = all(loss is not None and loss[1] < GRADE_BOUNDS[0] for loss in losses)
@@ -185,8 +215,16 @@ def _worst(report: Report) -> str:
     return "none of these of grade 1 or more"
 
 
+def _index(report: Report) -> list[str]:
+    """The spinal deformity index, and what stands outside it; nothing where no vertebra was assessed."""
+    index = deformity_index(report.findings)
+    if not report.summary["n_assessed"]:
+        return []
+    return [index.text, _listed(f"of grade 1 or more outside {RANGE}", list(index.outside))]
+
+
 def has_more(report: Report) -> bool:
-    """Whether there are vertebrae that do not count, so that the index is a least value."""
+    """Whether there are vertebrae that do not count."""
     return not report.complete or report.summary["n_assessed"] < len(report.findings)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from VertebralGradingLib.findings import POSITIONS, Finding, Reading, Report
 from VertebralGradingLib.findings.flags import FLAG_TEXT
 from VertebralGradingLib.report.colors import StateColor, color_of_grade, color_of_state
-from VertebralGradingLib.report.sentences import hypothesis_text
+from VertebralGradingLib.report.sentences import remarks
 from VertebralGradingLib.report.values import (
     METHOD_NAMES,
     MISSING,
@@ -92,9 +92,7 @@ def _said(reading: Reading | None) -> str:
 
 
 def _vertebra_row(finding: Finding, shared: Sequence[str], read: bool) -> str:
-    words = [finding.reason] if finding.reason else []
-    words += [hypothesis_text(one) for one in finding.hypotheses]
-    words += [flag_text(flag) for flag in finding.flags if not (finding.gradable and flag in shared)]
+    words = remarks(finding, shared if finding.gradable else ())
     numbers = [
         *(fixed(finding.heights_mm.get(position)) for position in POSITIONS),
         *(percent(finding.height_loss.get(position)) for position in POSITIONS),
@@ -106,7 +104,7 @@ def _vertebra_row(finding: Finding, shared: Sequence[str], read: bool) -> str:
         f'<td class="n">{escape(graded_loss_text(finding))}</td><td class="n r">{escape(chance_text(finding))}</td>'
         f"<td>{escape(finding.deformity or MISSING)}</td>"
         + "".join(f'<td class="n r">{escape(value)}</td>' for value in numbers)
-        + f'<td class="t">{escape("; ".join(dict.fromkeys(words))) or MISSING}</td></tr>'
+        + f'<td class="t">{escape("; ".join(words)) or MISSING}</td></tr>'
     )
 
 

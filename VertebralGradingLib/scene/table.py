@@ -10,18 +10,21 @@ import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
 from VertebralGradingLib.findings import Finding
-from VertebralGradingLib.report.csv_table import COLUMNS, row_values
+from VertebralGradingLib.report.csv_table import COLUMNS, rows
 
 NO_GRADE = -1
-"""What the integer columns ``grade`` and ``reader_grade`` hold where there is no grade."""
+"""What the integer columns of grades and of the spinal deformity index hold where there is none."""
 
 _TEXT = frozenset(
     (
         "level", "state", "reason", "deformity", "flags", "hypotheses", "other_methods", "reader_state",
-        "reader_exclusion", "second_reader_state", "second_reader_exclusion",
+        "reader_exclusion", "second_reader_state", "second_reader_exclusion", "endplates_depressed", "considerations",
+        "spinal_deformity_index_text",
     )
 )  # fmt: skip
-_INTEGER = frozenset(("grade", "reader_grade", "reader_confirmed", "reader_agreed"))
+_INTEGER = frozenset(
+    ("grade", "reader_grade", "reader_confirmed", "reader_agreed", "index_grade", "spinal_deformity_index")
+)
 _DESCRIPTION = {
     "state": "the program's own state",
     "grade": f"automatic Genant grade 0-3, 0 where borderline; {NO_GRADE}: none",
@@ -39,14 +42,18 @@ _DESCRIPTION = {
     "reason": "why the vertebra has no grade or is borderline",
     **{f"loss_{name}": "height loss as a fraction of the expected height" for name in ("anterior", "middle")},
     "loss_posterior": "height loss as a fraction of the expected height",
+    "index_grade": f"what the vertebra adds to the spinal deformity index; {NO_GRADE}: it does not count",
+    "spinal_deformity_index": f"sum of the grades of T4-L4, of the whole study; {NO_GRADE}: none",
+    "endplates_depressed": "endplates deeper below their rim than usual",
+    "considerations": "what to consider instead of a fracture",
     "trabecular_hu": "mean HU of the cancellous core",
 }
 
 
 def fill_table(node: Any, findings: Sequence[Finding]) -> None:
     """Replace a table node's content; missing numbers are NaN, a missing grade is :data:`NO_GRADE`."""
-    rows = [row_values(finding) for finding in findings]
-    columns = {name: _column(name, [row[name] for row in rows]) for name in COLUMNS}
+    values = rows(findings)
+    columns = {name: _column(name, [row[name] for row in values]) for name in COLUMNS}
     set_columns(node, columns)
     for name in COLUMNS:
         if name.endswith("_mm"):

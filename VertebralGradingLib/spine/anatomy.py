@@ -20,6 +20,9 @@ COMMON: tuple[str, ...] = tuple(level for level in ORDER if level not in ("T13",
 GRADABLE: frozenset[str] = frozenset((*THORACIC, *LUMBAR))
 """Levels whose bodies are measured. Cervical bodies and the sacrum only help the curve."""
 
+INDEX_LEVELS: tuple[str, ...] = COMMON[COMMON.index("T4") : COMMON.index("L4") + 1]
+"""The 13 levels of the spinal deformity index, T4 to L4."""
+
 VERSE: dict[int, str] = {
     **{i: f"C{i}" for i in range(1, 8)},
     **{i + 7: f"T{i}" for i in range(1, 13)},
