@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from VertebralGradingLib.demo import WEDGE_LOSS, WEDGED, demo_case, write_demo_case
+from VertebralGradingLib.findings import NEVER_ASSESSED
 from VertebralGradingLib.image.io import write_volume
 from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.resources import resource
@@ -54,6 +55,16 @@ def test_demo_grades_its_wedge(demo: tuple[Path, subprocess.CompletedProcess[str
     assert wedge["height_loss"]["anterior"] == pytest.approx(WEDGE_LOSS, abs=0.06)
     for name in ("findings.csv", "report.html", "overview.png"):
         assert (folder / name).stat().st_size > 500
+
+
+def test_grading_says_index_trabecular_hu_and_what_is_not_assessed(
+    demo: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    said = " ".join(demo[1].stdout.split())
+    assert "spinal deformity index at least 2 (6 of 13 levels)" in said
+    assert "Mean trabecular of T12, L2, L3" in said, "L1 is the wedge"
+    assert "tube voltage not known" in said
+    assert NEVER_ASSESSED in said
 
 
 def test_nothing_written_or_said_tells_where_files_are(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
