@@ -25,7 +25,13 @@ from VertebralGradingLib.models.threads import leave_a_core
 from VertebralGradingLib.models.weights import read_arrays
 from VertebralGradingLib.morphometry.body import SHAPE, STEP_MM, BodyMask, Place, body_grid
 from VertebralGradingLib.morphometry.sheets import own_frame
-from VertebralGradingLib.segmentation.uncertainty import LOST_MM, Calibration, heights_apart, outside_mm
+from VertebralGradingLib.segmentation.uncertainty import (
+    LOST_MM,
+    Calibration,
+    heights_apart,
+    outside_mm,
+    with_the_others,
+)
 from VertebralGradingLib.spine.reformation import rigid_grid, sample_where
 
 MODEL = "body-segmentation"
@@ -42,7 +48,8 @@ class Found:
     Attributes:
         body: as seen in the second block, with what its uncertainty is told from: ``spread``, how far the endplates of
             the two blocks lie apart, if all that the bodies differ by were there; ``apart`` and ``mirrored`` (3,), by
-            how much the heights of the two blocks differ, and those of the second block and of its mirror image;
+            how much the heights of the two blocks differ, and the root of how much those of the second block and of its
+            mirror image do, which are noisy where they are large;
             ``softness``, median spread of the endplates' places, read off the rise of the answer along each column;
             ``slices``, their distance along the body; ``outside``, how far the centroid lies outside of it (all mm).
         agreement: Dice of the two blocks' bodies.
@@ -183,8 +190,8 @@ def _agreed(first: BodyMask, second: _Seen | None, ct: Volume, center: NDArray[n
     agreement = both / max(float(before.sum() + body.occupancy.sum()), 1e-6)
     area = max(float(body.occupancy.max(0).sum()), 1.0)
     signs["spread"] = (1.0 - agreement) * body.volume_mm3 / area / 2.0  # of one endplate, if it were all there
-    signs["apart"] = heights_apart(first, body)
-    signs |= {"mirrored": second.mirrored_mm, "softness": second.softness_mm}
+    signs["apart"] = with_the_others(heights_apart(first, body))
+    signs |= {"mirrored": np.sqrt(second.mirrored_mm), "softness": second.softness_mm}
     return Found(replace(body, signs=signs), agreement, moved)
 
 

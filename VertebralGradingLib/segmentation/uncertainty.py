@@ -74,15 +74,18 @@ class Calibration:
 def heights_apart(one: BodyMask, other: BodyMask) -> NDArray[np.float64]:
     """By how much two bodies differ in their heights (3,), anterior, middle, posterior (mm).
 
-    Each counts half for itself and half for the mean square of all, since one may agree by chance. Heights are compared
-    and not whole endplates, because noise at single places of an endplate hardly moves them. All are :data:`LOST_MM`
-    where one body cannot be measured.
+    Heights are compared and not whole endplates, because noise at single places of an endplate hardly moves them. All
+    are :data:`LOST_MM` where one body cannot be measured.
     """
     try:
-        square = (measure(one).heights_mm - measure(other).heights_mm) ** 2
+        return np.abs(measure(one).heights_mm - measure(other).heights_mm)
     except MaskError:
         return np.full(3, LOST_MM)
-    return np.asarray(np.sqrt((square + square.mean()) / 2.0))
+
+
+def with_the_others(apart: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Differences (3,), each half for itself and half for the mean square of all, since one may be small by chance."""
+    return np.asarray(np.sqrt((apart**2 + np.mean(apart**2)) / 2.0))
 
 
 def outside_mm(body: BodyMask, point: NDArray[np.float64]) -> float:
