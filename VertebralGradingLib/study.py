@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -208,7 +208,9 @@ def _measure_one(ct: Volume | None, one: _Found, volume: Volume) -> MeasuredVert
     if slice_mm >= THICK_SLICES_MM:
         flags.append("thick_slices")
     try:
-        measurement = measure(one.body, slice_mm if one.body.source == "given" else 0.0)  # a search has counted slices
+        measurement = measure(one.body, slice_mm)
+        if one.body.height_sd_mm is not None:  # the search has counted the slices
+            measurement = replace(measurement, sd_mm=one.body.height_sd_mm)
     except MaskError as error:
         flags.append("not_measurable")
         return MeasuredVertebra(one.vertebra, flags=tuple(flags), problem=error.message.rstrip("."))

@@ -41,7 +41,7 @@ class Row:
 
     spine: int
     slice_mm: float
-    signs: dict[str, float]
+    signs: dict[str, float | NDArray[np.float64]]
     error: tuple[float, ...]
 
 
@@ -98,13 +98,14 @@ def _rows(n: int, seed: int, search: str, weights: Path | None) -> list[Row]:
 
 def _fit(rows: list[Row]) -> None:
     names = [name for name in rows[0].signs if name != _UNFITTED]
-    signs = np.array([[1.0, *(row.signs[name] for name in names)] for row in rows])
+    signs = np.array([[np.broadcast_to(row.signs[name], 3) for name in names] for row in rows]).swapaxes(1, 2)
+    signs = np.concatenate([np.ones_like(signs[..., :1]), signs], axis=2)
     errors, spines = np.array([row.error for row in rows]), np.array([row.spine for row in rows])
     found = _likeliest(signs, errors)
     print(f"{len(rows)} vertebrae: " + ", ".join(
         f"{name} {value:.3f}" for name, value in zip(["base_mm", *(f"per_{n}" for n in names)], found, strict=True)
     ))  # fmt: skip
-    apart = np.empty(len(rows))  # told by the other half of the spines
+    apart = np.empty_like(errors)  # told by the other half of the spines
     for half in (0, 1):
         mine = spines // len(THICK_MM) % 2 == half
         apart[mine] = _height_sd(signs[mine], _likeliest(signs[~mine], errors[~mine]))
@@ -113,31 +114,31 @@ def _fit(rows: list[Row]) -> None:
         at = np.array([row.slice_mm for row in rows]) == thickness
         if not at.any():
             continue
-        z = errors[at] / told[at, None]
+        z = errors[at] / told[at]
         print(
             f"  {thickness} mm: {at.sum()} vertebrae, rms error of a height {np.sqrt(np.mean(errors[at] ** 2)):.2f}, "
             f"told {np.sqrt(np.mean(told[at] ** 2)):.2f} mm; error / sd: rms {np.sqrt(np.mean(z**2)):.2f}, "
-            f"by the other half's fit {np.sqrt(np.mean((errors[at] / apart[at, None]) ** 2)):.2f}, "
+            f"by the other half's fit {np.sqrt(np.mean((errors[at] / apart[at]) ** 2)):.2f}, "
             f"within 1.645 {np.mean(np.abs(z) < 1.645):.3f}, beyond 3 {np.mean(np.abs(z) > 3):.3f}"
         )
     worst = np.argsort(-np.abs(errors).max(1))[: max(len(rows) // 50, 1)]
     print(f"  worst 2 %: largest error of a height {np.round(np.abs(errors[worst]).max(1), 1).tolist()} mm, "
-          f"told {np.round(told[worst], 1).tolist()} mm")  # fmt: skip
+          f"told {np.round(told[worst].max(1), 1).tolist()} mm")  # fmt: skip
 
 
 def _height_sd(signs: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Standard deviation (mm) of a height: of two independent endplates."""
+    """Standard deviations (n, 3) of heights (mm): of two independent endplates."""
     return np.asarray(np.sqrt(2.0 * (signs**2 @ weights**2) + _LEAST_MM**2))
 
 
 def _likeliest(signs: NDArray[np.float64], errors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weights (m,) of signs (n, m) that make errors (n, 3) likeliest."""
+    """Weights (m,) of signs (n, 3, m) that make errors (n, 3) likeliest."""
 
     def unlikely(weights: NDArray[np.float64]) -> float:
         variance = _height_sd(signs, weights) ** 2
-        return float(np.mean(np.log(variance) + np.mean(errors**2, axis=1) / variance))
+        return float(np.mean(np.log(variance) + errors**2 / variance))
 
-    return np.abs(minimize(unlikely, np.full(signs.shape[1], 0.2), method="L-BFGS-B").x)
+    return np.abs(minimize(unlikely, np.full(signs.shape[2], 0.2), method="L-BFGS-B").x)
 
 
 def _seeds(finder: NetworkFinder) -> None:
@@ -159,8 +160,8 @@ def _seeds(finder: NetworkFinder) -> None:
         signs = ("softness", "apart", "mirrored", "outside")
         table = np.array(
             [
-                [f.agreement, *(f.body.signs[s] for s in signs), f.moved_mm, f.body.volume_mm3 / 1000,
-                 finder.calibration.edge_sd_mm(f.body.signs)]
+                [f.agreement, *(np.mean(f.body.signs[s]) for s in signs), f.moved_mm, f.body.volume_mm3 / 1000,
+                 finder.calibration.told(f.body).edge_sd_mm]
                 for f in seen
             ]
         )  # fmt: skip

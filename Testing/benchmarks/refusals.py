@@ -58,6 +58,11 @@ def _phantoms(spines: int, seed: int, search: str, workers: int) -> None:
             if row.slice_mm == thickness
         ]
         print(f"  {thickness} mm: {_written(judged)}")
+    for title, refused in (("vertebrae with a grade or left to the reader", False), ("refused", True)):
+        errors = [row.loss - row.true_loss for row in rows if _refused(row.grade, row.outcome) == refused]
+        known = np.array(errors)[np.isfinite(errors)]
+        if len(known):
+            print(f"  loss of {len(known)} {title}: root mean square error {np.sqrt(np.mean(known**2)):.3f}")
 
 
 def _refused(found: int | None, outcome: str) -> bool:

@@ -10,7 +10,14 @@ from rendering.analytic import analytic_spine, box_spine_ct, grid_around, usual_
 
 from VertebralGradingLib.morphometry.body import SHAPE, STEP_MM, BodyMask, body_grid
 from VertebralGradingLib.segmentation.classical import CALIBRATION
-from VertebralGradingLib.segmentation.uncertainty import DOUBTFUL_MM, LOST_MM, Calibration, endplates_apart, outside_mm
+from VertebralGradingLib.segmentation.uncertainty import (
+    DOUBTFUL_MM,
+    LOST_MM,
+    Calibration,
+    heights_apart,
+    outside_mm,
+    with_the_others,
+)
 from VertebralGradingLib.spine.spine import build_spine
 from VertebralGradingLib.study import prepare
 
@@ -29,10 +36,13 @@ def block(top_mm: float, bottom_mm: float, tilt: float = 0.0) -> BodyMask:
 
 def test_parts_add_up_in_squares_and_unknown_signs_say_nothing() -> None:
     told = Calibration(0.3, {"softness": 0.5, "slices": 0.1})
-    assert told.edge_sd_mm({}) == pytest.approx(0.3)
-    assert told.edge_sd_mm({"softness": 0.8, "slices": 3.0, "colour": 9.0}) == pytest.approx(
-        np.sqrt(0.3**2 + 0.4**2 + 0.3**2)
-    )
+    assert told.height_sd_mm({}) == pytest.approx(np.full(3, 0.3 * np.sqrt(2)))
+    signs = {"softness": 0.8, "slices": np.array([3.0, 0.0, 6.0]), "colour": 9.0}
+    expected = np.sqrt(2 * (0.3**2 + 0.4**2 + np.array([0.3, 0.0, 0.6]) ** 2))
+    assert told.height_sd_mm(signs) == pytest.approx(expected)
+    body = told.told(replace(block(12.0, -12.0), signs=signs))
+    assert body.height_sd_mm == pytest.approx(expected)
+    assert body.edge_sd_mm == pytest.approx(np.sqrt(np.mean(expected**2) / 2))
 
 
 def test_cards_name_parts_and_leave_out_what_they_do_not_know() -> None:
@@ -57,23 +67,23 @@ def test_a_body_is_doubtful_from_a_deviation_on() -> None:
         assert found.flags == flags
 
 
-@pytest.mark.parametrize(
-    ("top", "bottom", "tilt", "expected"),
-    [
-        (12.0, -12.0, 0.0, 0.0),
-        (13.5, -12.0, 0.0, 1.5 / np.sqrt(2)),
-        (12.5, -10.8, 0.0, np.sqrt((0.5**2 + 1.2**2) / 2)),
-        (12.0, -12.0, 0.1, 0.1 * np.sqrt(np.mean(np.arange(-12.5, 13.0) ** 2) / 2)),
-    ],
-)
-def test_how_far_endplates_lie_apart(top: float, bottom: float, tilt: float, expected: float) -> None:
-    assert endplates_apart(block(top, bottom, tilt), block(12.0, -12.0)) == pytest.approx(expected, abs=0.03)
+@pytest.mark.parametrize(("top", "bottom", "expected"), [(12.0, -12.0, 0.0), (13.5, -12.0, 1.5), (12.5, -10.8, 0.7)])
+def test_by_how_much_heights_differ(top: float, bottom: float, expected: float) -> None:
+    assert heights_apart(block(top, bottom), block(12.0, -12.0)) == pytest.approx(np.full(3, expected), abs=0.05)
+
+
+def test_a_wedge_differs_at_its_ends() -> None:
+    """By 1.26 mm at 8 % from the walls of a brick of 30 mm; the middle height stays."""
+    apart = heights_apart(block(12.0, -12.0, 0.1), block(12.0, -12.0))
+    assert apart == pytest.approx([1.26, 0.0, 1.26], abs=0.12)
+    ends, middle = 1.26 * np.sqrt((1 + 2 / 3) / 2), 1.26 * np.sqrt(2 / 3 / 2)
+    assert with_the_others(np.array([1.26, 0.0, 1.26])) == pytest.approx([ends, middle, ends])
 
 
 def test_nothing_lies_far_from_everything() -> None:
     nothing = replace(block(12.0, -12.0), occupancy=np.zeros(SHAPE, np.float32))
-    assert endplates_apart(nothing, block(12.0, -12.0)) == LOST_MM
-    assert endplates_apart(block(12.0, -12.0), nothing) == LOST_MM
+    assert heights_apart(nothing, block(12.0, -12.0)).tolist() == [LOST_MM] * 3
+    assert heights_apart(block(12.0, -12.0), nothing).tolist() == [LOST_MM] * 3
     assert outside_mm(nothing, np.zeros(3)) == LOST_MM
 
 
@@ -93,7 +103,6 @@ def test_the_classical_search_tells_its_signs_and_is_less_sure_in_thick_slices()
         case = box_spine_ct(spine, *grid_around(spine, (1.0, 1.0, slice_mm), margin_mm=12), noise_hu=15.0)
         one = prepare(case.ct, build_spine(case.points)).vertebrae[1].measurement
         assert one is not None and one.body.signs["slices"] == pytest.approx(slice_mm, abs=0.1)
-        assert one.body.edge_sd_mm == CALIBRATION.edge_sd_mm(one.body.signs)
-        assert one.sd_mm == pytest.approx(np.full(3, np.sqrt(2) * one.body.edge_sd_mm))  # slices are not counted twice
+        assert one.sd_mm == pytest.approx(CALIBRATION.height_sd_mm(one.body.signs))  # slices are not counted twice
         told.append(one.body.edge_sd_mm)
     assert told[1] > told[0]

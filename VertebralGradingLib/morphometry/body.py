@@ -32,7 +32,8 @@ class BodyMask:
         confidence: 0..1, how sure the method is that this is the body.
         edge_sd_mm: standard deviation of an endplate's place as the method sees it (mm).
         flags: what the method noticed ("cut_by_volume_edge", "low_confidence_mask", ...).
-        signs: what the method told ``edge_sd_mm`` from, by name.
+        height_sd_mm: (3,) standard deviation of the anterior, middle and posterior height where the method tells each.
+        signs: what it told them from, by name; one number, or one (3,) for each height.
     """
 
     occupancy: NDArray[np.float32]
@@ -42,7 +43,8 @@ class BodyMask:
     confidence: float = 1.0
     edge_sd_mm: float = 0.3
     flags: tuple[str, ...] = ()
-    signs: Mapping[str, float] = field(default_factory=dict)
+    height_sd_mm: NDArray[np.float64] | None = None
+    signs: Mapping[str, float | NDArray[np.float64]] = field(default_factory=dict)
 
     @property
     def volume_mm3(self) -> float:

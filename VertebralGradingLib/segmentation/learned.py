@@ -25,7 +25,13 @@ from VertebralGradingLib.models.threads import leave_a_core
 from VertebralGradingLib.models.weights import read_arrays
 from VertebralGradingLib.morphometry.body import SHAPE, STEP_MM, BodyMask, Place, body_grid
 from VertebralGradingLib.morphometry.sheets import own_frame
-from VertebralGradingLib.segmentation.uncertainty import LOST_MM, Calibration, endplates_apart, outside_mm
+from VertebralGradingLib.segmentation.uncertainty import (
+    LOST_MM,
+    Calibration,
+    heights_apart,
+    outside_mm,
+    with_the_others,
+)
 from VertebralGradingLib.spine.reformation import rigid_grid, sample_where
 
 MODEL = "body-segmentation"
@@ -41,10 +47,11 @@ class Found:
 
     Attributes:
         body: as seen in the second block, with what its uncertainty is told from: ``spread``, how far the endplates of
-            the two blocks lie apart, if all that the bodies differ by were there; ``apart``, how far they do;
-            ``mirrored``, how far those of the second block and its mirror image do; ``softness``, median spread of
-            their places, read off the rise of the answer along each column; ``slices``, the distance of slices along
-            the body; ``outside``, how far the centroid lies outside of it (all mm).
+            the two blocks lie apart, if all that the bodies differ by were there; ``apart`` and ``mirrored`` (3,), by
+            how much the heights of the two blocks differ, and the root of how much those of the second block and of its
+            mirror image do, which are noisy where they are large;
+            ``softness``, median spread of the endplates' places, read off the rise of the answer along each column;
+            ``slices``, their distance along the body; ``outside``, how far the centroid lies outside of it (all mm).
         agreement: Dice of the two blocks' bodies.
         moved_mm: from the centroid to the middle of the body.
     """
@@ -147,7 +154,7 @@ class NetworkFinder:
                 BodyMask(_to_block(part), grid, axes, "network")
                 for part in (piece, *(np.where(piece > 0, side, 0.0).astype(np.float32) for side in both))
             ]
-            out.append(_Seen(seen[0], _softness(piece), endplates_apart(*seen[1:]) if both else 0.0))
+            out.append(_Seen(seen[0], _softness(piece), heights_apart(*seen[1:]) if both else 0.0))
         return out
 
     def _shares(self, hu: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -162,17 +169,18 @@ class NetworkFinder:
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
-    """A body as one block shows it: its endplates' softness, and their distance from the mirror image's (mm)."""
+    """A body as one block shows it, softness of its endplates (mm), differences (3,) of the mirror image's heights."""
 
     body: BodyMask
     softness_mm: float
-    mirrored_mm: float
+    mirrored_mm: float | NDArray[np.float64]
 
 
 def _agreed(first: BodyMask, second: _Seen | None, ct: Volume, center: NDArray[np.float64]) -> Found:
     """The body of the second block, and how well that of the first agrees with it; nothing there without a second."""
     body = first if second is None else second.body
     moved = float(np.linalg.norm(body.centroid() - center))
+    signs: dict[str, float | NDArray[np.float64]]
     signs = {"slices": ct.spacing_along(body.axes[:, 2]), "outside": outside_mm(body, center)}
     if second is None:
         signs |= dict.fromkeys(("spread", "apart", "mirrored", "softness", "outside"), LOST_MM)
@@ -182,8 +190,8 @@ def _agreed(first: BodyMask, second: _Seen | None, ct: Volume, center: NDArray[n
     agreement = both / max(float(before.sum() + body.occupancy.sum()), 1e-6)
     area = max(float(body.occupancy.max(0).sum()), 1.0)
     signs["spread"] = (1.0 - agreement) * body.volume_mm3 / area / 2.0  # of one endplate, if it were all there
-    signs["apart"] = endplates_apart(replace(body, occupancy=before), body)
-    signs |= {"mirrored": second.mirrored_mm, "softness": second.softness_mm}
+    signs["apart"] = with_the_others(heights_apart(first, body))
+    signs |= {"mirrored": np.sqrt(second.mirrored_mm), "softness": second.softness_mm}
     return Found(replace(body, signs=signs), agreement, moved)
 
 
@@ -267,7 +275,7 @@ def _confidence(found: Found) -> float:
     On the development CTs it moved by up to 5 mm from seeds placed by eye, and by 5 to 14 mm from seeds in discs.
     """
     same = np.clip((found.agreement - 0.75) / 0.15, 0, 1)
-    sharp = np.clip((2.6 - found.body.signs["softness"]) / 1.0, 0, 1)
+    sharp = np.clip((2.6 - float(found.body.signs["softness"])) / 1.0, 0, 1)
     near = np.clip((11.0 - found.moved_mm) / 5.0, 0, 1)
     large = np.clip((found.body.volume_mm3 / 1000.0 - _EMPTY_ML) / 2.0, 0, 1)
     return float(same * sharp * near * large)

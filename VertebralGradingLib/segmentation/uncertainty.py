@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from VertebralGradingLib.errors import MaskError
 from VertebralGradingLib.morphometry.body import STEP_MM, BodyMask
-from VertebralGradingLib.morphometry.sheets import core_region, edge_sheets
+from VertebralGradingLib.morphometry.heights import measure
 
 LOST_MM = 3.0
 """What there is nothing to see of is as uncertain as this."""
@@ -55,27 +56,36 @@ class Calibration:
         kept = {name: value for name, value in usual.per.items() if not told or name in ("slices", "outside")}
         return cls(float(numbers.get(_BASE, usual.base_mm)), {**kept, **told})
 
-    def edge_sd_mm(self, signs: Mapping[str, float]) -> float:
-        """Standard deviation of an endplate's place (mm): independent parts add up in squares."""
-        parts = [self.base_mm, *(self.per.get(name, 0.0) * value for name, value in signs.items())]
-        return float(np.sqrt(np.square(parts).sum()))
+    def height_sd_mm(self, signs: Mapping[str, float | NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Standard deviations (3,) of the heights (mm): of two endplates, whose independent parts add up in squares."""
+        variance = np.full(3, self.base_mm**2)
+        for name, value in signs.items():
+            variance += (self.per.get(name, 0.0) * np.asarray(value)) ** 2
+        return np.asarray(np.sqrt(2.0 * variance), dtype=np.float64)
 
     def told(self, body: BodyMask) -> BodyMask:
         """A body with its uncertainty, and flagged where it is doubtful."""
-        edge_sd = self.edge_sd_mm(body.signs)
-        return replace(body, edge_sd_mm=edge_sd, flags=(DOUBTFUL,) if edge_sd > DOUBTFUL_MM else ())
+        height_sd = self.height_sd_mm(body.signs)
+        edge_sd = float(np.sqrt(np.mean(height_sd**2) / 2.0))
+        flags = (DOUBTFUL,) if edge_sd > DOUBTFUL_MM else ()
+        return replace(body, edge_sd_mm=edge_sd, height_sd_mm=height_sd, flags=flags)
 
 
-def endplates_apart(one: BodyMask, other: BodyMask) -> float:
-    """How far the endplates of two bodies on the same samples lie apart (mm): root mean square over the cross-section.
+def heights_apart(one: BodyMask, other: BodyMask) -> NDArray[np.float64]:
+    """By how much two bodies differ in their heights (3,), anterior, middle, posterior (mm).
 
-    It is :data:`LOST_MM` where nowhere both have them.
+    Heights are compared and not whole endplates, because noise at single places of an endplate hardly moves them. All
+    are :data:`LOST_MM` where one body cannot be measured.
     """
-    mine, theirs = edge_sheets(one), edge_sheets(other)
-    core = core_region(theirs)
-    apart: NDArray[np.float64] = np.concatenate([(mine.top - theirs.top)[core], (mine.bottom - theirs.bottom)[core]])
-    known = np.isfinite(apart)
-    return float(np.sqrt(np.mean(apart[known] ** 2))) if known.any() else LOST_MM
+    try:
+        return np.abs(measure(one).heights_mm - measure(other).heights_mm)
+    except MaskError:
+        return np.full(3, LOST_MM)
+
+
+def with_the_others(apart: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Differences (3,), each half for itself and half for the mean square of all, since one may be small by chance."""
+    return np.asarray(np.sqrt((apart**2 + np.mean(apart**2)) / 2.0))
 
 
 def outside_mm(body: BodyMask, point: NDArray[np.float64]) -> float:
