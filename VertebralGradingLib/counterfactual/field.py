@@ -101,6 +101,13 @@ class Field:
         _, anterior, axis = self.axes.T
         return np.asarray(points_ras + d_ahead[..., None] * anterior + d_up[..., None] * axis)
 
+    def rigidly(self, points_ras: Floats) -> Floats:
+        """Where places would be read if all moved as the spine above does, far or near, RAS mm (..., 3)."""
+        place = self.in_frame(points_ras)
+        d_ahead, d_up = self.rigid.pulled(place[..., 0], place[..., 2])
+        _, anterior, axis = self.axes.T
+        return np.asarray(points_ras + d_ahead[..., None] * anterior + d_up[..., None] * axis)
+
     def pulled_on(self, ahead: Floats, left: Floats, up: Floats) -> tuple[Floats, Floats]:
         """Change ahead and up (A, L, H) from places of the new picture to the CT, on the grid of three axes (mm)."""
         a, b = np.meshgrid(ahead, left, indexing="ij")

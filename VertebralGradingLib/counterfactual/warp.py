@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +19,14 @@ from VertebralGradingLib.image.sampling import sample
 from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.morphometry.body import BodyMask
 from VertebralGradingLib.morphometry.heights import Measurement, measure
-from VertebralGradingLib.morphometry.sheets import AHEAD_MM, LEFT_MM
 from VertebralGradingLib.spine.reformation import Grid
 
 Floats = NDArray[np.float64]
 
 ROUNDS = 2
 """How often heights are measured on the warped body and the command is corrected (measured: 0.5 -> 0.06 mm)."""
+_ROOM = (30, 6, 2)
+"""Samples of a body block by which a body may grow or move: along the height, front to back, side to side."""
 _UP_MM = np.arange(-60.0, 145.0, 1.0)
 
 
@@ -35,7 +35,6 @@ class Warp:
     """One vertebra at other heights.
 
     Attributes:
-        request: what was asked for.
         field: where each place of the new picture is read.
         target_mm: (3,) heights that were asked for.
         reached_mm: (3,) heights as measured on the warped body.
@@ -45,7 +44,6 @@ class Warp:
         rounds: how often the command was corrected.
     """
 
-    request: Request
     field: Field
     target_mm: Floats
     reached_mm: Floats
@@ -113,7 +111,10 @@ class Warper:
             MaskError: the warped body cannot be measured.
             InputError: the warp would fold.
         """
-        target = self.health.target(request)
+        return self.to_heights(self.health.target(request), rounds)
+
+    def to_heights(self, target: Floats, rounds: int = ROUNDS) -> Warp:
+        """The same for heights (3,) in mm."""
         command = target - self.health.heights_mm
         identity = bool(np.abs(command).max() < 1e-6)
         reached = self.health.heights_mm
@@ -128,7 +129,7 @@ class Warper:
             done += 1
         pull = field.jacobian(AHEAD[::2], LEFT[::3], _UP_MM)
         least = float(min(pull.min(), 1.0 / max(pull.max(), 1e-9)))
-        return Warp(request, field, target, reached, self.health.graded_of(reached), top, bottom, least, done)
+        return Warp(field, target, reached, self.health.graded_of(reached), top, bottom, least, done)
 
     def _field(self, command: Floats) -> tuple[Field, Floats, Floats]:
         top, bottom = self.shaper.moved(command)
@@ -141,33 +142,23 @@ class Warper:
 
     def body(self, field: Field) -> BodyMask:
         """The body in a warped picture, on its own block."""
-        body = self.own.body
-        box = body.box(margin=3)
-        grid, up = body.grid, self._up
-        high, low = up[max(box[0].start - 24, 0)], up[min(box[0].stop + 24, len(up)) - 1]
-        rows = np.flatnonzero((up <= high) & (up >= low))
-        columns, depth = np.arange(box[1].start, box[1].stop), np.arange(box[2].start, box[2].stop)
-        d_ahead, d_up = field.pulled_on(AHEAD_MM[columns], LEFT_MM[depth], up[rows])
-        step_up, step_ahead = float(up[0] - up[1]), float(AHEAD_MM[0] - AHEAD_MM[1])
-        index = np.empty((len(columns), len(depth), len(rows), 3))
-        index[..., 0] = rows - d_up / step_up
-        index[..., 1] = columns[:, None, None] - d_ahead / step_ahead
-        index[..., 2] = depth[None, :, None]
-        source = Volume(body.occupancy, np.eye(4))
-        occupancy = np.zeros_like(body.occupancy)
-        occupancy[np.ix_(rows, columns, depth)] = sample(source, index, fill=0.0).transpose(2, 0, 1)
-        return replace(body, occupancy=occupancy, grid=grid)
-
-    @cached_property
-    def _up(self) -> Floats:
-        """(rows,) heights of the rows of a body block."""
-        rows = np.arange(self.own.body.occupancy.shape[0])
-        step = float(np.linalg.norm(self.own.body.grid.origin[1] - self.own.body.grid.origin[0]))
-        return np.asarray(((len(rows) - 1) / 2 - rows) * step)
+        return carried(self.own.body, field)
 
     def knots(self, grades: Sequence[float], shape: str, rounds: int = ROUNDS) -> list[Warp]:
         """Warps at rising grades, between which a field can be interpolated (:func:`field.mixed`)."""
         return [self.solve(Request(grade, shape), rounds) for grade in grades]
+
+
+def carried(body: BodyMask, field: Field) -> BodyMask:
+    """A body in a warped picture, on its own block."""
+    box = body.box()
+    low = [max(s.start - more, 0) for s, more in zip(box, _ROOM, strict=True)]
+    high = [min(s.stop + more, n) for s, more, n in zip(box, _ROOM, body.occupancy.shape, strict=True)]
+    index = body.grid.to_index(field.source(body.grid.box(low, high).points()))
+    occupancy = np.zeros_like(body.occupancy)
+    where = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    occupancy[where] = sample(Volume(body.occupancy, np.eye(4)), index, fill=0.0)
+    return replace(body, occupancy=occupancy)
 
 
 def picture(ct: Volume, field: Field, grid: Grid) -> NDArray[np.float32]:
