@@ -68,7 +68,7 @@ class WarpCase:
         return gas_share(self.ct, self.warper.own.body)
 
     def toning(self, warp: Warp) -> float:
-        """How much of the core takes the neighbours' tone: of a broken vertebra, the share of its loss that is undone."""
+        """How much of the core takes the neighbours' tone: the share of a broken vertebra's loss that is undone."""
         before = self.warper.health.graded
         if self.tone is None or before < GRADE_BOUNDS[0]:
             return 0.0
@@ -117,9 +117,8 @@ def warp_case(study: Study, level: str, posture: Posture | None = None) -> WarpC
     own = None if place is None else items[place].measurement
     if place is None or own is None or said is None:
         raise CentroidError(f"{level} was not measured.", "Choose a vertebra that has heights.")
-    vertebra = items[place].vertebra
     above, below = (_next(items, place, step) for step in (-1, 1))
-    steps = [step for step in study.spine.spacing_mm(vertebra) if step is not None]
+    steps = [step for step in study.spine.spacing_mm(study.spine.by_level[level]) if step is not None]
     warper = Warper.of(
         own,
         health_of_evidence(said.quantities),

@@ -78,7 +78,7 @@ def gas_share(ct: Volume, body: BodyMask) -> float:
 
 
 def outside_share(ct: Volume, field: Field, grid: Grid, before: NDArray[np.bool_], after: NDArray[np.bool_]) -> float:
-    """Share of the squared change that lies beside the vertebra and is neither rest nor the rigid movement of the spine.
+    """Share of the squared change that lies beside the vertebra and is no rigid movement of the spine above.
 
     Args:
         ct: HU.
@@ -95,7 +95,6 @@ def outside_share(ct: Volume, field: Field, grid: Grid, before: NDArray[np.bool_
     near = distance_transform_edt(~(before | after), sampling=_spacing(grid)) <= _AROUND_MM
     inside, beside = float(change[near].sum()), float(rest[~near].sum())
     return 0.0 if inside + beside <= 0.0 else beside / (inside + beside)
-
 
 
 def _spacing(grid: Grid) -> tuple[float, float, float]:

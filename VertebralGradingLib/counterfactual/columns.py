@@ -18,7 +18,7 @@ PLATE_MM = 2.5
 PLATE_SHARE = 0.3
 """Of the height, at most, that a plate's layer takes."""
 TILT_SHARE = 0.6
-"""Of the change of the angle between the endplates, by which the spine above tips over. Assumed; in the phantoms .3-1."""
+"""Of the change of the angle between the endplates, by which the spine above tips over. Assumed."""
 SINK_SHARE = 0.5
 """Of the mean loss of height, by which the spine above sinks at the middle of the endplate. Assumed."""
 LEAST_DISC = 0.4
@@ -59,9 +59,7 @@ def rigid_of(p: Plates, change_mm: Floats, top: Floats, posture: Posture) -> Rig
     return Rigid(rigid.pivot_ahead, rigid.pivot_up, tilt, rigid.sink_mm - max(lacking, 0.0))
 
 
-def field_of(
-    p: Plates, center: Floats, axes: Floats, top: Floats, bottom: Floats, rigid: Rigid, seam: Floats
-) -> Field:
+def field_of(p: Plates, center: Floats, axes: Floats, top: Floats, bottom: Floats, rigid: Rigid, seam: Floats) -> Field:
     """The field that moves plates.
 
     Args:

@@ -1,10 +1,10 @@
 """The displacement field of a warp: where in the CT each place of the new picture is read.
 
-A column of the field runs along the body's own axis. Below the vertebra nothing moves. Between the upper endplate of the
-vertebra below and the lower neighbour's of the one above, places move along the axis, linearly between knots: both
-endplates carry a layer with them, and only the core between is stretched. From the next vertebra on upwards all
-moves rigidly (tilt and sinking), and far away nothing moves again. Along a column the source rises with the place, so
-that nothing folds; :meth:`Field.jacobian` measures it.
+A column of the field runs along the body's own axis. Below the vertebra nothing moves. Between the upper endplate of
+the vertebra below and the lower one of the vertebra above, places move along the axis, linearly between knots: both
+endplates carry a layer with them, and only the core between is stretched. From the next vertebra on upwards all moves
+rigidly (tilt and sinking), and far away nothing moves again. Along a column the source rises with the place, so that
+nothing folds; :meth:`Field.jacobian` measures it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from VertebralGradingLib.spine.reformation import Grid
 Floats = NDArray[np.float64]
 
 KNOTS = 6
-"""Of a column, upwards: neighbour below, lower endplate, its layer's end, upper layer's begin, upper endplate, above."""
+"""Of a column: plate of the vertebra below, lower plate, end of its layer, begin of the upper one's, upper plate, above."""
 UP_REACH_MM, SIDE_REACH_MM, FRONT_REACH_MM, BACK_REACH_MM = (70.0, 140.0), (42.0, 80.0), (48.0, 85.0), (68.0, 105.0)
 """Up to where, from the centre of the body block, all moves that has to, and from where on nothing does (mm)."""
 

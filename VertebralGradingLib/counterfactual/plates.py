@@ -1,4 +1,4 @@
-"""Endplates as sheets over the whole table of a field: of the vertebra itself, of its neighbours, and as they are to be.
+"""Endplates as sheets over the whole table of a field: of the vertebra itself and of its neighbours.
 
 All lengths are mm in the vertebra's own frame: ahead, left and up of the centre of its body block. Arrays are
 (ahead, left) over :data:`AHEAD` and :data:`LEFT`.
@@ -77,14 +77,13 @@ def plates_of(own: Measurement, above: Measurement | None, below: Measurement | 
     if core.sum() < 40:
         raise MaskError("The endplates are too small to be moved.", "Check the mask or place the centroid again.")
     top, bottom = (_everywhere(sheet, core & sheets.valid) for sheet in (sheets.top, sheets.bottom))
-    solid = sheets.crossing
-    rows, columns = np.nonzero(_embedded(solid.astype(float), 0.0) > 0.5)
+    inside = _embedded(sheets.crossing.astype(float), 0.0) > 0.5
+    rows = np.flatnonzero(inside.any(1))
     front, rear = AHEAD[rows.max()] + 0.5, AHEAD[rows.min()] - 0.5
     middle, half = own.middle_left_mm, own.width_mm / 2
     points = _in_frame(sheets, own.points_ras)
     t = (AHEAD - (front + rear) / 2) / ((front - rear) / 2)
     q = (LEFT - middle) / half
-    inside = _embedded(solid.astype(float), 0.0) > 0.5
     back = np.array([AHEAD[np.flatnonzero(column)[0]] if column.any() else np.nan for column in inside.T])
     known = np.flatnonzero(np.isfinite(back))
     back = gaussian_filter(np.interp(np.arange(len(LEFT)), known, back[known]), 2.0)
@@ -119,7 +118,7 @@ def _in_frame(sheets: Sheets, points_ras: Floats) -> Floats:
 def _embedded(sheet: Floats, fill: float) -> Floats:
     """A sheet of a body block (columns, depth) in the table."""
     out = np.full((len(AHEAD), len(LEFT)), fill)
-    a, b = (int(round(float(v))) for v in (AHEAD_MM[-1] - AHEAD[0], LEFT_MM[0] - LEFT[0]))
+    a, b = (round(float(v)) for v in (AHEAD_MM[-1] - AHEAD[0], LEFT_MM[0] - LEFT[0]))
     out[a : a + len(AHEAD_MM), b : b + len(LEFT_MM)] = sheet[::-1]
     return out
 

@@ -1,7 +1,8 @@
 """What is asked for: a grade or a loss and a shape, and the three heights that follow for one vertebra.
 
-A vertebra is thought to have been healthy once: as high as its reference, and nowhere lower than it is now. Small losses
-are taken as its own size, not as a fracture (:data:`SOUND_LOSS`), so that asking for its own grade asks for nothing.
+A vertebra is thought to have been healthy once: as high as its reference, and nowhere lower than it is now. Small
+losses are taken as its own size, not as a fracture (:data:`SOUND_LOSS`), so that asking for its own grade asks for
+nothing.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ TYPICAL: dict[str, tuple[float, float, float]] = {
 }
 """Loss of anterior, middle and posterior height of each of Genant's shapes, as parts of the graded loss.
 
-Only ratios of a typical shape are meant: Genant et al. (J Bone Miner Res 1993;8:1137) draw a wedge with most of the loss in
-front, a biconcave body with most in the middle, a crush with all of it. The numbers are assumed.
+Genant et al. (J Bone Miner Res 1993;8:1137) draw a wedge with most of the loss in front, a biconcave body with most in
+the middle, a crush with all of it. The numbers are assumed.
 """
 SHAPES = (OWN, *TYPICAL)
 WHEN_SOUND = "wedge"
@@ -119,7 +120,7 @@ class Health:
         return np.asarray(parts / graded_loss(parts, np.log(self.healthy_mm)))
 
     def target(self, request: Request) -> Floats:
-        """(3,) heights (mm) that a request asks for; the heights as they are when it asks for the own grade and shape."""
+        """(3,) heights (mm) that a request asks for; as they are when it asks for the own grade and shape."""
         lost = np.minimum(request.graded * self.pattern(request.shape), MAX_LOSS)
         return np.maximum(self.healthy_mm * (1.0 - lost), MIN_HEIGHT_MM)
 

@@ -1,7 +1,7 @@
 """Synthetic vertebrae in a block of CT with their neighbours, and true pictures of the same ones at other grades.
 
-A fractured vertebra is shown as it was before; a healthy one broken in each of Genant's shapes to each grade. Place,
-look and scanner stay, noise is drawn anew.
+A fractured vertebra is shown as it was before; a healthy one broken to grades 1 and 2 in one of Genant's shapes, to
+grade 3 in each of them. Place, look and scanner stay, noise is drawn anew.
 """
 
 from __future__ import annotations
@@ -38,11 +38,13 @@ class Aim:
         grade: 0 to 3.
         loss: graded, 0 at grade 0.
         target: its picture, mask and true heights.
+        again: the same picture from another scan: (128, 128) HU with other noise.
     """
 
     grade: int
     loss: float
     target: Target
+    again: Image
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +120,8 @@ def _scene(pool: list[Any], level: str, seed: int, subject: str) -> Scene | None
     wanted = [(0, 0.0, "healed")]
     states = [healed(spine, (level,))]
     if level not in pool[0].truths:
-        wanted = [(grade, lost, shape) for grade, lost in LOSS_OF_GRADE.items() for shape in SHAPES]
+        one = SHAPES[seed % len(SHAPES)]
+        wanted = [(g, lost, shape) for g, lost in LOSS_OF_GRADE.items() for shape in (SHAPES if g == 3 else (one,))]
         try:
             states = [fracture(spine, level, lost, seed, shape) for _, lost, shape in wanted]
         except (ValueError, MaskError):
@@ -136,6 +139,14 @@ def _scene(pool: list[Any], level: str, seed: int, subject: str) -> Scene | None
     mask = Volume(labels[0, 0].numpy(), affine)
     number = len(states)
     pictures, bodies = data.scanned(states, item * number, [seed] * number, [flat] * number)
+    taller = Pose(
+        block.grid.box(
+            [middle[0] - 1, *middle[1:]],
+            [middle[0] + PATCH_SIZE, *(m + n for m, n in zip(middle[1:], (PATCH_SIZE, 1), strict=True))],
+        ),
+        (0, 0, 0, 0),
+    )
+    again, _ = data.scanned(states, item * number, [seed] * number, [taller] * number)  # noise follows the shape
     row, column, depth = middle
     cut = (slice(row, row + PATCH_SIZE), slice(column, column + PATCH_SIZE), depth)
     here, seen = mask.array[cut], ct.array[cut].astype(np.float32)
@@ -144,7 +155,12 @@ def _scene(pool: list[Any], level: str, seed: int, subject: str) -> Scene | None
     if own == 0 or masks.sum((1, 2)).min() < 100 or (here == own).sum() < 100:
         return None
     aims = [
-        Aim(grade, lost, Target(name, pictures[k, 0].numpy(), masks[k], body_heights(states[k], level)))
+        Aim(
+            grade,
+            lost,
+            Target(name, pictures[k, 0].numpy(), masks[k], body_heights(states[k], level)),
+            again[k, 0, 1:].numpy(),
+        )
         for k, (grade, lost, name) in enumerate(wanted)
     ]
     points, clicks = _marked(data, pool[0].levels, ct, seed)
