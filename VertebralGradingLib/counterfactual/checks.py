@@ -29,7 +29,7 @@ MISSED_MM = 0.5
 """Heights that miss what was asked for by more."""
 NO_MASK = frozenset(("cut_by_volume_edge", "low_confidence_mask", "implausible_heights", "disc_below_resolution"))
 """Flags of a body whose edges cannot be trusted."""
-_AROUND_MM, _INSIDE_MM = 3.0, 2.0
+_AROUND_MM, _INSIDE_MM = 6.0, 2.0
 
 
 @dataclass(frozen=True)

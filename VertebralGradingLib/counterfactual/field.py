@@ -22,7 +22,7 @@ from VertebralGradingLib.spine.reformation import Grid
 Floats = NDArray[np.float64]
 
 KNOTS = 6
-"""Of a column: plate of the vertebra below, lower plate, end of its layer, begin of the upper one's, upper plate, above."""
+"""Of a column: plate of the vertebra below, lower plate, end of its layer, the same of the upper one, plate above."""
 UP_REACH_MM, SIDE_REACH_MM, FRONT_REACH_MM, BACK_REACH_MM = (70.0, 140.0), (42.0, 80.0), (48.0, 85.0), (68.0, 105.0)
 """Up to where, from the centre of the body block, all moves that has to, and from where on nothing does (mm)."""
 

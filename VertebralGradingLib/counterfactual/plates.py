@@ -176,11 +176,13 @@ def _at(sheet: Floats, ahead: Floats, left: Floats) -> Floats:
 
 ANTERIOR_T = 1.0 - 2.0 * INSET
 """Where along half of the depth the anterior height is measured."""
+HINGE_T = -0.6
+"""Where along half of the depth the ramp of a wedge begins. Assumed."""
 
 
 def rim_part(t: Floats) -> tuple[Floats, Floats]:
-    """How much an anterior and a posterior change of height move a place: linear between the points, level beyond."""
-    share = np.clip((t / ANTERIOR_T + 1.0) / 2.0, -0.08, 1.08)
+    """How much an anterior and a posterior change of height move a place: behind the hinge only the latter."""
+    share = np.clip((t - HINGE_T) / (ANTERIOR_T - HINGE_T), 0.0, 1.08)
     return share, 1.0 - share
 
 

@@ -22,14 +22,15 @@ Floats = NDArray[np.float64]
 
 OWN = "own"
 TYPICAL: dict[str, tuple[float, float, float]] = {
-    "wedge": (1.00, 0.60, 0.12),
-    "biconcave": (0.32, 1.00, 0.18),
-    "crush": (1.02, 1.12, 0.86),
+    "wedge": (1.00, 0.48, 0.10),
+    "biconcave": (0.34, 1.00, 0.59),
+    "crush": (0.93, 1.00, 0.75),
 }
 """Loss of anterior, middle and posterior height of each of Genant's shapes, as parts of the graded loss.
 
 Genant et al. (J Bone Miner Res 1993;8:1137) draw a wedge with most of the loss in front, a biconcave body with most in
-the middle, a crush with all of it. The numbers are assumed.
+the middle, a crush with all of it. The numbers are means of this program's own synthetic fractures, whose shapes are
+assumed.
 """
 SHAPES = (OWN, *TYPICAL)
 WHEN_SOUND = "wedge"
@@ -106,23 +107,40 @@ class Health:
     @property
     def score(self) -> float:
         """Its own grade, with parts."""
-        return float(score_of_loss(self.graded))
+        return self.score_of(self.heights_mm)
+
+    def score_of(self, heights_mm: Floats) -> float:
+        """Grade of other heights, with parts."""
+        return float(score_of_loss(self.graded_of(heights_mm)))
 
     def graded_of(self, heights_mm: Floats) -> float:
         """Graded loss of other heights against the healthy ones."""
         return float(graded_loss(1.0 - heights_mm / self.healthy_mm, np.log(self.healthy_mm)))
 
-    def pattern(self, shape: str) -> Floats:
-        """(3,) losses of a shape, whose graded loss is 1."""
-        if shape == OWN and self.graded > 0.0:
-            return self.loss / self.graded
-        parts = np.array(TYPICAL[WHEN_SOUND if shape == OWN else shape])
-        return np.asarray(parts / graded_loss(parts, np.log(self.healthy_mm)))
-
     def target(self, request: Request) -> Floats:
-        """(3,) heights (mm) that a request asks for; as they are when it asks for the own grade and shape."""
-        lost = np.minimum(request.graded * self.pattern(request.shape), MAX_LOSS)
+        """(3,) heights (mm) that a request asks for; as they are when it asks for the own grade and shape.
+
+        In its own shape a vertebra goes back the way it came. Onwards it goes on so, the more the more of a fracture it
+        has; a sound one goes on as a typical wedge.
+        """
+        if request.shape == OWN and request.graded <= self.graded:
+            lost = self.loss * (request.graded / max(self.graded, 1e-9))
+        elif request.shape == OWN:
+            share = min(self.graded / BROKEN_LOSS, 1.0)
+            own = self.loss / max(self.graded, 1e-9)
+            lost = self._onwards(self.loss, share * own + (1.0 - share) * np.array(TYPICAL[WHEN_SOUND]), request.graded)
+        else:
+            lost = self._onwards(np.zeros(3), np.array(TYPICAL[request.shape]), request.graded)
         return np.maximum(self.healthy_mm * (1.0 - lost), MIN_HEIGHT_MM)
+
+    def _onwards(self, start: Floats, way: Floats, graded: float) -> Floats:
+        """(3,) losses from ``start`` along ``way`` whose graded loss is the wanted one; none above :data:`MAX_LOSS`."""
+        low, high = 0.0, MAX_LOSS / float(way.max())
+        for _ in range(50):
+            middle = (low + high) / 2.0
+            enough = float(graded_loss(start + middle * way, np.log(self.healthy_mm))) >= graded
+            low, high = (low, middle) if enough else (middle, high)
+        return np.minimum(start + high * way, MAX_LOSS)
 
 
 def health_of_evidence(quantities: dict[str, Any]) -> Health:

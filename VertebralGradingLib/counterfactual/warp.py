@@ -122,7 +122,8 @@ class Warper:
         """The same for heights (3,) in mm."""
         command = target - self.health.heights_mm
         reached = self.health.heights_mm
-        tried = self._field(command)
+        change = command.copy()
+        tried = self._field(command, change)
         best, missed, done = tried, np.inf, 0
         if np.abs(command).max() > _NOTHING_MM:
             gain, found = np.eye(3), measure(self.body(tried[0])).heights_mm
@@ -134,7 +135,7 @@ class Warper:
                     break
                 step = gain @ error
                 command = command + step
-                tried = self._field(command)
+                tried = self._field(command, change)
                 before, found = found, measure(self.body(tried[0])).heights_mm
                 rose = gain @ (found - before)
                 if abs(step @ rose) > _NOTHING_MM:  # what a mm of command does, learned from each step (Broyden 1965)
@@ -145,10 +146,11 @@ class Warper:
         least = float(min(pull.min(), 1.0 / max(pull.max(), 1e-9)))
         return Warp(field, target, reached, self.health.graded_of(reached), top, bottom, least, done)
 
-    def _field(self, command: Floats) -> tuple[Field, Floats, Floats]:
+    def _field(self, command: Floats, change: Floats) -> tuple[Field, Floats, Floats]:
+        """The field for a command, and the movement of both endplates; the spine above follows the change of heights."""
         top, bottom = self.shaper.moved(command)
         sheets = self.own.sheets
-        rigid = rigid_of(self.plates, command, top, self.posture)
+        rigid = rigid_of(self.plates, change, top, self.posture)
         field = field_of(self.plates, sheets.to_ras(0.0, 0.0, 0.0), sheets.axes, top, bottom, rigid, self.seam.up_mm)
         return field, top, bottom
 

@@ -176,7 +176,8 @@ def _marked(data: Any, levels: list[str], ct: Volume, seed: int) -> tuple[tuple[
 
     spine, frames = data.pool[0].spine, data._ready(0).frames
     rng = np.random.default_rng([seed, 3])
-    exact, scattered = [], []
+    exact: list[Point] = []
+    scattered: list[Point] = []
     for level in levels:
         frame: NDArray[np.float64] = frames[spine.levels.index(level)]
         middle = frame[:3, :3] @ body_middle(spine, level) + frame[:3, 3]
