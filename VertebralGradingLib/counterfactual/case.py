@@ -91,8 +91,9 @@ class WarpCase:
             flat = image.shape[-1] == 1
             values, mask = (image[..., 0], after[..., 0]) if flat else (image, after)
             image = toned(values, mask, self.tone, amount).reshape(image.shape)
-        missed = float(np.abs(warp.reached_mm - warp.target_mm).max())
-        checked = Checked(warp.least_jacobian, missed, self.gas, self.warper.seam.through_bone, outside, self.flags)
+        checked = Checked(
+            warp.least_jacobian, warp.missed_mm, self.gas, self.warper.seam.through_bone, outside, self.flags
+        )
         return Shown(image, after, checked)
 
 

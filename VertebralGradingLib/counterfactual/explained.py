@@ -1,4 +1,4 @@
-"""The warp as an explanation of morphometry: pictures, heights, movements and checks of one vertebra at other grades."""
+"""The warp as an explanation: pictures, heights, movements and checks of one vertebra at other grades."""
 
 from __future__ import annotations
 

@@ -68,11 +68,6 @@ class Request:
                 "This grade or loss cannot be drawn.", f"Give a grade of 0 to 3, or a loss of 0 to {MAX_LOSS}."
             )
 
-    @property
-    def graded(self) -> float:
-        """The graded loss that is asked for."""
-        return float(loss_of_score(self.grade)) if self.loss is None else self.loss
-
 
 @dataclass(frozen=True, eq=False)
 class Health:
@@ -117,20 +112,31 @@ class Health:
         """Graded loss of other heights against the healthy ones."""
         return float(graded_loss(1.0 - heights_mm / self.healthy_mm, np.log(self.healthy_mm)))
 
+    def asked(self, request: Request) -> float:
+        """The graded loss that is asked for; grade 3 is open above: a vertebra that has lost more keeps it there."""
+        if request.loss is not None:
+            return request.loss
+        worst = max(self.graded, float(loss_of_score(3.0)))
+        above = (request.grade - float(score_of_loss(GRADE_BOUNDS[2]))) / (3.0 - float(score_of_loss(GRADE_BOUNDS[2])))
+        return (
+            float(loss_of_score(request.grade)) if above <= 0.0 else GRADE_BOUNDS[2] + above * (worst - GRADE_BOUNDS[2])
+        )
+
     def target(self, request: Request) -> Floats:
         """(3,) heights (mm) that a request asks for; as they are when it asks for the own grade and shape.
 
         In its own shape a vertebra goes back the way it came. Onwards it goes on so, the more the more of a fracture it
         has; a sound one goes on as a typical wedge.
         """
-        if request.shape == OWN and request.graded <= self.graded:
-            lost = self.loss * (request.graded / max(self.graded, 1e-9))
+        graded = self.asked(request)
+        if request.shape == OWN and graded <= self.graded:
+            lost = self.loss * (graded / max(self.graded, 1e-9))
         elif request.shape == OWN:
             share = min(self.graded / BROKEN_LOSS, 1.0)
             own = self.loss / max(self.graded, 1e-9)
-            lost = self._onwards(self.loss, share * own + (1.0 - share) * np.array(TYPICAL[WHEN_SOUND]), request.graded)
+            lost = self._onwards(self.loss, share * own + (1.0 - share) * np.array(TYPICAL[WHEN_SOUND]), graded)
         else:
-            lost = self._onwards(np.zeros(3), np.array(TYPICAL[request.shape]), request.graded)
+            lost = self._onwards(np.zeros(3), np.array(TYPICAL[request.shape]), graded)
         return np.maximum(self.healthy_mm * (1.0 - lost), MIN_HEIGHT_MM)
 
     def _onwards(self, start: Floats, way: Floats, graded: float) -> Floats:

@@ -44,6 +44,7 @@ class Warp:
         target_mm: (3,) heights that were asked for.
         reached_mm: (3,) heights as measured on the warped body.
         graded: graded loss reached, against the healthy heights.
+        missed_mm: largest difference from what was asked for, less what is let be (:meth:`Warper.to_heights`).
         top_mm, bottom_mm: (ahead, left) how far the endplates went up, over the field's table.
         least_jacobian: least one of either way, from the CT to the picture and back; 0 or less where it folds.
         rounds: how often the command was corrected.
@@ -53,6 +54,7 @@ class Warp:
     target_mm: Floats
     reached_mm: Floats
     graded: float
+    missed_mm: float
     top_mm: Floats
     bottom_mm: Floats
     least_jacobian: float
@@ -119,35 +121,41 @@ class Warper:
         return self.to_heights(self.health.target(request), rounds)
 
     def to_heights(self, target: Floats, rounds: int = ROUNDS) -> Warp:
-        """The same for heights (3,) in mm."""
-        command = target - self.health.heights_mm
-        reached = self.health.heights_mm
-        change = command.copy()
-        tried = self._field(command, change)
-        best, missed, done = tried, np.inf, 0
-        if np.abs(command).max() > _NOTHING_MM:
-            gain, found = np.eye(3), measure(self.body(tried[0])).heights_mm
+        """The same for heights (3,) in mm.
+
+        Where a body is to be lowered no endplate is raised: the tilt of a new wedge alone lowers the measured height of
+        a body whose back edge stands out, and that is let be.
+        """
+        change = target - self.health.heights_mm
+        command, found, done = change, self.health.heights_mm, 0
+        best = tried = self._field(command, change)
+        missed = float(np.abs(change).max())
+        if np.abs(change).max() > _NOTHING_MM:
+            gain, missed, reached = np.eye(3), np.inf, measure(self.body(tried[0])).heights_mm
             while True:
-                error = target - found
-                if np.abs(error).max() < missed:
-                    best, missed, reached = tried, float(np.abs(error).max()), found
+                error = target - reached
+                error[(change <= 0.0) & (command >= 0.0) & (error > 0.0)] = 0.0
+                now = float(np.abs(error).max())
+                if now < missed:
+                    best, missed, found = tried, now, reached
                 if done == rounds or missed < CLOSE_MM:
                     break
-                step = gain @ error
+                wanted = command + gain @ error
+                step = np.where(change <= 0.0, np.minimum(wanted, 0.0), wanted) - command
                 command = command + step
                 tried = self._field(command, change)
-                before, found = found, measure(self.body(tried[0])).heights_mm
-                rose = gain @ (found - before)
+                before, reached = reached, measure(self.body(tried[0])).heights_mm
+                rose = gain @ (reached - before)
                 if abs(step @ rose) > _NOTHING_MM:  # what a mm of command does, learned from each step (Broyden 1965)
                     gain = gain + np.outer(step - rose, step @ gain) / (step @ rose)
                 done += 1
         field, top, bottom = best
         pull = field.jacobian(AHEAD[::2], LEFT[::3], _UP_MM)
         least = float(min(pull.min(), 1.0 / max(pull.max(), 1e-9)))
-        return Warp(field, target, reached, self.health.graded_of(reached), top, bottom, least, done)
+        return Warp(field, target, found, self.health.graded_of(found), missed, top, bottom, least, done)
 
     def _field(self, command: Floats, change: Floats) -> tuple[Field, Floats, Floats]:
-        """The field for a command, and the movement of both endplates; the spine above follows the change of heights."""
+        """The field for a command and the movement of both endplates; the spine above follows the change."""
         top, bottom = self.shaper.moved(command)
         sheets = self.own.sheets
         rigid = rigid_of(self.plates, change, top, self.posture)
