@@ -23,6 +23,8 @@ GAS_HU, GAS_SHARE = -200.0, 0.004
 """A body with more of its inside darker than this holds gas: a cleft would grow with the body."""
 SEAM_SHARE = 0.35
 """Share of the seam between the arches that may pass through bone."""
+SEEN_HU = (-150.0, 650.0)
+"""Changes are counted in a bone window: a shift of a lung's edge would outweigh a vertebra."""
 OUTSIDE_SHARE = 0.5
 """Share of all change that may lie beside the vertebra."""
 MISSED_MM = 0.5
@@ -88,10 +90,11 @@ def outside_share(ct: Volume, field: Field, grid: Grid, before: NDArray[np.bool_
         after: the body in the warped picture.
     """
     points = grid.points()
-    warped = sample(ct, field.source(points))
-    still = sample(ct, points)
+    warped, still, rigid = (
+        np.clip(sample(ct, places), *SEEN_HU) for places in (field.source(points), points, field.rigidly(points))
+    )
     change = np.square(warped - still)
-    rest = np.minimum(change, np.square(warped - sample(ct, field.rigidly(points))))
+    rest = np.minimum(change, np.square(warped - rigid))
     near = distance_transform_edt(~(before | after), sampling=_spacing(grid)) <= _AROUND_MM
     inside, beside = float(change[near].sum()), float(rest[~near].sum())
     return 0.0 if inside + beside <= 0.0 else beside / (inside + beside)

@@ -50,7 +50,9 @@ def rigid_of(p: Plates, change_mm: Floats, top: Floats, posture: Posture) -> Rig
         top: (ahead, left) how far the upper endplate goes up.
         posture: what the spine above follows of it.
     """
-    tilt = posture.tilt_share * float(np.arctan2(change_mm[2] - change_mm[0], p.span_mm))
+    wedged = float(np.arctan2(change_mm[2] - change_mm[0], p.span_mm))
+    falling = change_mm.mean() < 0.0
+    tilt = posture.tilt_share * (max(wedged, 0.0) if falling else min(wedged, 0.0))  # no fracture bends a spine back
     rigid = Rigid(float(p.pivot[0]), float(p.pivot[1]), tilt, -posture.sink_share * float(change_mm.mean()))
     ahead = np.broadcast_to(AHEAD[:, None], top.shape)
     disc = p.above - p.top

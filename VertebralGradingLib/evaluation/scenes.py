@@ -25,6 +25,7 @@ BLOCK = (224, PATCH_SIZE, 57)
 """Samples of 1 mm: about seven lumbar vertebrae, whose reference is then the patient's."""
 CLICK_SD_MM = 1.5
 """Scatter of centroids, per axis."""
+_LEAVES_MM = 10
 _MAX_SPINES = 400
 _EACH = 2
 """Broken and whole vertebrae of one spine, at most."""
@@ -164,10 +165,16 @@ def _scene(pool: list[Any], level: str, seed: int, subject: str) -> Scene | None
         for k, (grade, lost, name) in enumerate(wanted)
     ]
     points, clicks = _marked(data, pool[0].levels, ct, seed)
-    beside = [here == other for other in np.unique(here) if other not in (0, own)]
+    beside = [here == other for other in np.unique(here) if other not in (0, own) and _whole(here == other)]
     return Scene(
         subject, level, grade_of_loss(max(loss, 0.0)), ct, mask, points, clicks, grid, seen, here == own, beside, aims
     )
+
+
+def _whole(mask: Mask) -> bool:
+    """Whether a body lies so far inside of a patch that it does not leave it when it moves."""
+    inner = mask[_LEAVES_MM:-_LEAVES_MM, _LEAVES_MM:-_LEAVES_MM]
+    return bool(inner.sum() == mask.sum())
 
 
 def _marked(data: Any, levels: list[str], ct: Volume, seed: int) -> tuple[tuple[Point, ...], tuple[Point, ...]]:
