@@ -24,6 +24,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/counterfactual/columns.py
   VertebralGradingLib/counterfactual/explained.py
   VertebralGradingLib/counterfactual/field.py
+  VertebralGradingLib/counterfactual/live.py
   VertebralGradingLib/counterfactual/plates.py
   VertebralGradingLib/counterfactual/request.py
   VertebralGradingLib/counterfactual/seam.py

@@ -139,7 +139,7 @@ def test_the_volume_is_warped_in_place() -> None:
 
 
 def test_a_field_between_two_lies_between_them_and_folds_nowhere() -> None:
-    warps = case().warper.knots((0.0, 1.5, 3.0), "own", rounds=1)
+    warps = [case().warper.solve(Request(grade), rounds=1) for grade in (0.0, 1.5, 3.0)]
     fields = [warp.field for warp in warps]
     points = fields[0].to_ras(np.random.default_rng(2).uniform(-30.0, 30.0, (200, 3)))
     assert mixed(fields, (0.0, 1.5, 3.0), 1.5).source(points) == pytest.approx(fields[1].source(points), abs=1e-9)

@@ -15,11 +15,14 @@ from VertebralGradingLib import pipeline
 from VertebralGradingLib.cli import app
 from VertebralGradingLib.counterfactual.case import warp_case
 from VertebralGradingLib.counterfactual.checks import Checked, gas_share
+from VertebralGradingLib.counterfactual.live import LiveWarp
 from VertebralGradingLib.counterfactual.request import Request
 from VertebralGradingLib.counterfactual.toning import Tone, toned
+from VertebralGradingLib.counterfactual.warp import carried
 from VertebralGradingLib.errors import InputError, MethodError
 from VertebralGradingLib.image.io import read_volume, write_volume
 from VertebralGradingLib.image.volume import Volume
+from VertebralGradingLib.morphometry.heights import measure
 from VertebralGradingLib.report.warp_strip import warp_png
 from VertebralGradingLib.segmentation.labels import interpret
 from VertebralGradingLib.spine.points import write_markups
@@ -86,6 +89,27 @@ def test_wishes_that_cannot_be_met_are_refused(
 ) -> None:
     with pytest.raises(error):
         pipeline.explain(study.ct, study.spine, level="L1", kind="counterfactual", study=study, **options)  # type: ignore[arg-type]
+
+
+def test_knots_give_every_grade_between_without_solving(study: Study) -> None:
+    wish = {"grades": [0.0, 1.5, 3.0], "knots": True}
+    seen = pipeline.explain(study.ct, study.spine, level="L1", kind="counterfactual", study=study, **wish)
+    live = LiveWarp.from_arrays(seen)
+    grid = patch_grid(study.spine, study.spine.by_level["L1"])
+    assert study.ct is not None
+    at_knot = live.frame(study.ct, 3.0, grid)[..., 0]
+    assert np.abs(at_knot - seen["changed"][2]).max() < 1.0  # tables travel as float32
+    case = warp_case(study, "L1")
+    for grade in (0.6, 2.3):
+        between = measure(carried(case.warper.own.body, live.field(grade))).heights_mm
+        assert np.abs(between - live.heights(grade)).max() < 0.5
+    with pytest.raises(InputError):
+        LiveWarp.from_arrays({"knot_grades": [0.0, 1.0]})
+    for grades in ([1.0], [2.0, 1.0]):
+        with pytest.raises(InputError):
+            pipeline.explain(
+                study.ct, study.spine, level="L1", kind="counterfactual", study=study, grades=grades, knots=True
+            )
 
 
 def test_posture_is_a_parameter_and_changes_no_height(study: Study) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from VertebralGradingLib.counterfactual.case import WarpCase, warp_case
 from VertebralGradingLib.counterfactual.columns import SINK_SHARE, TILT_SHARE, Posture
+from VertebralGradingLib.counterfactual.live import LiveWarp
 from VertebralGradingLib.counterfactual.plates import AHEAD, LEFT
 from VertebralGradingLib.counterfactual.request import OWN, Request
 from VertebralGradingLib.counterfactual.warp import Warp, mask_on, warped_volume
@@ -20,7 +21,7 @@ from VertebralGradingLib.study import Study
 GRADES = (0.0, 1.0, 2.0, 3.0)
 MOST_GRADES = 64
 """Pictures of one request."""
-_OPTIONS = ("grades", "shape", "tone", "volumes", "tilt_share", "sink_share")
+_OPTIONS = ("grades", "shape", "tone", "volumes", "knots", "tilt_share", "sink_share")
 
 
 def explained(study: Study, level: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -31,14 +32,16 @@ def explained(study: Study, level: str, options: dict[str, Any]) -> dict[str, An
         level: which vertebra.
         options: ``grades`` (0..3, continuous; 0, 1, 2 and 3 where missing), ``shape`` (:data:`request.SHAPES`),
             ``tone`` (false: a core that is raised keeps its grey), ``volumes`` (true: the CT itself warped too),
-            ``tilt_share`` and ``sink_share`` (:class:`columns.Posture`).
+            ``knots`` (true: the fields too, for :class:`live.LiveWarp`), ``tilt_share`` and ``sink_share``
+            (:class:`columns.Posture`).
 
     Returns:
         ``original`` (128, 128) and ``changed`` (N, 128, 128) HU at 1 mm with the body in them (``body``,
         ``changed_body``); ``score`` and ``wanted``; ``heights_mm``, ``healthy_mm`` and, for each grade, ``target_mm``
         and ``reached_mm`` by position, ``reached`` (grade of these heights), ``moved_mm`` (by endplate and position,
         upwards), ``tilt_deg``, ``sink_mm``, ``least_jacobian``, ``checks`` and ``reasons`` (words; none where the
-        picture is convincing). With ``volumes`` also ``volume_0``, ``volume_1``, ... (HU) and their ``affine``.
+        picture is convincing). With ``volumes`` also ``volume_0``, ``volume_1``, ... (HU) and their ``affine``; with
+        ``knots`` the arrays of :meth:`live.LiveWarp.to_arrays`.
 
     Raises:
         CentroidError: no such level, or it was not measured.
@@ -46,7 +49,7 @@ def explained(study: Study, level: str, options: dict[str, Any]) -> dict[str, An
         MethodError: no CT, or an unknown option.
         InputError: a value that cannot be used, or a warp that would fold.
     """
-    grades, shape, tone, volumes, posture = _wishes(options)
+    grades, shape, tone, volumes, knots, posture = _wishes(options)
     case = warp_case(study, level, posture)
     grid = patch_grid(study.spine, study.spine.by_level[level])
     own = case.warper.own.body
@@ -84,7 +87,7 @@ def explained(study: Study, level: str, options: dict[str, Any]) -> dict[str, An
     for n, warp in enumerate(warps if volumes else ()):
         part, _ = warped_volume(case.ct, warp.field)
         answer[f"volume_{n}"], answer["affine"] = part.array, part.affine
-    return answer
+    return answer | (LiveWarp.of(grades, warps).to_arrays() if knots else {})
 
 
 def _moved(case: WarpCase, warp: Warp) -> dict[str, dict[str, float]]:
@@ -96,8 +99,8 @@ def _moved(case: WarpCase, warp: Warp) -> dict[str, dict[str, float]]:
     return {"upper": named(warp.top_mm[rows, columns]), "lower": named(warp.bottom_mm[rows, columns])}
 
 
-def _wishes(options: dict[str, Any]) -> tuple[list[float], str, bool, bool, Posture]:
-    """Grades, shape, whether to tone, whether volumes are wanted, posture: out of options that may come from anywhere.
+def _wishes(options: dict[str, Any]) -> tuple[list[float], str, bool, bool, bool, Posture]:
+    """Grades, shape, tone, volumes, knots, posture: out of options that may come from anywhere.
 
     Raises:
         MethodError: an unknown name.
@@ -107,7 +110,8 @@ def _wishes(options: dict[str, Any]) -> tuple[list[float], str, bool, bool, Post
     if unknown:
         raise MethodError(f"Unknown options: {', '.join(sorted(unknown))}.", f"Use {', '.join(_OPTIONS)}.")
     grades = options.get("grades", list(GRADES))
-    shape, tone, volumes = options.get("shape", OWN), options.get("tone", True), options.get("volumes", False)
+    shape, tone = options.get("shape", OWN), options.get("tone", True)
+    volumes, knots = options.get("volumes", False), options.get("knots", False)
     shares = [options.get("tilt_share", TILT_SHARE), options.get("sink_share", SINK_SHARE)]
     if not isinstance(grades, (list, tuple)) or not 1 <= len(grades) <= MOST_GRADES:
         raise InputError("The grades wanted are no list of numbers.", f"Give 1 to {MOST_GRADES} numbers, 0 to 3.")
@@ -115,6 +119,8 @@ def _wishes(options: dict[str, Any]) -> tuple[list[float], str, bool, bool, Post
         raise InputError("An option of the warp is no number.", "Grades and shares are numbers.")
     if not all(0.0 <= float(share) <= 1.0 for share in shares):
         raise InputError("A share lies outside of 0 to 1.", "Give 0 for no tilt or sinking, 1 for all of it.")
-    if not isinstance(shape, str) or not isinstance(tone, bool) or not isinstance(volumes, bool):
-        raise InputError("An option of the warp cannot be used.", "shape is a word, tone and volumes true or false.")
-    return [float(v) for v in grades], shape, tone, volumes, Posture(float(shares[0]), float(shares[1]))
+    if not isinstance(shape, str) or not all(isinstance(one, bool) for one in (tone, volumes, knots)):
+        raise InputError("An option of the warp cannot be used.", "shape is a word, the others are true or false.")
+    if knots and (len(grades) < 2 or sorted(set(grades)) != list(grades)):
+        raise InputError("Knots need two or more rising grades.", "Give them in order, each once.")
+    return [float(v) for v in grades], shape, tone, volumes, knots, Posture(float(shares[0]), float(shares[1]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -165,10 +164,6 @@ class Warper:
     def body(self, field: Field) -> BodyMask:
         """The body in a warped picture, on its own block."""
         return carried(self.own.body, field)
-
-    def knots(self, grades: Sequence[float], shape: str, rounds: int = ROUNDS) -> list[Warp]:
-        """Warps at rising grades, between which a field can be interpolated (:func:`field.mixed`)."""
-        return [self.solve(Request(grade, shape), rounds) for grade in grades]
 
 
 def carried(body: BodyMask, field: Field) -> BodyMask:
