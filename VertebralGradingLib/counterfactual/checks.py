@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
 from VertebralGradingLib.counterfactual.field import Field
+from VertebralGradingLib.counterfactual.seam import BONE_HU
 from VertebralGradingLib.image.sampling import sample
 from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.morphometry.body import STEP_MM, BodyMask
 from VertebralGradingLib.spine.reformation import Grid
-
-Image = NDArray[np.floating[Any]]
 
 LEAST_JACOBIAN = 0.1
 """Below, so little of the CT fills so much of the picture, or the other way round, that nothing true is seen."""
@@ -23,10 +21,8 @@ GAS_HU, GAS_SHARE = -200.0, 0.004
 """A body with more of its inside darker than this holds gas: a cleft would grow with the body."""
 SEAM_SHARE = 0.35
 """Share of the seam between the arches that may pass through bone."""
-SEEN_HU = (-150.0, 650.0)
-"""Changes are counted in a bone window: a shift of a lung's edge would outweigh a vertebra."""
 OUTSIDE_SHARE = 0.5
-"""Share of all change that may lie beside the vertebra."""
+"""Share of all movement that may lie in other bone."""
 MISSED_MM = 0.5
 """Heights that miss what was asked for by more."""
 NO_MASK = frozenset(("cut_by_volume_edge", "low_confidence_mask", "implausible_heights", "disc_below_resolution"))
@@ -64,7 +60,7 @@ class Checked:
             "bone would be stretched or pressed more than ten times": self.least_jacobian < LEAST_JACOBIAN,
             f"the heights miss what was asked for by {self.missed_mm:.1f} mm": self.missed_mm > MISSED_MM,
             "the arches behind the body cannot be parted": self.seam_share > SEAM_SHARE,
-            "most of the change lies beside the vertebra": self.outside_share > OUTSIDE_SHARE,
+            "other bone beside the vertebra would be bent": self.outside_share > OUTSIDE_SHARE,
         }
         return [reason for reason, applies in found.items() if applies]
 
@@ -80,7 +76,10 @@ def gas_share(ct: Volume, body: BodyMask) -> float:
 
 
 def outside_share(ct: Volume, field: Field, grid: Grid, before: NDArray[np.bool_], after: NDArray[np.bool_]) -> float:
-    """Share of the squared change that lies beside the vertebra and is no rigid movement of the spine above.
+    """Share of the squared movement (mm) that lies in bone beside the vertebra and is no rigid one of the spine above.
+
+    In millimetres, not in HU: arches are so much brighter than a porous body that they would outweigh it. Soft tissue
+    may give way, and what is dense in front of the spine is a vessel.
 
     Args:
         ct: HU.
@@ -90,13 +89,16 @@ def outside_share(ct: Volume, field: Field, grid: Grid, before: NDArray[np.bool_
         after: the body in the warped picture.
     """
     points = grid.points()
-    warped, still, rigid = (
-        np.clip(sample(ct, places), *SEEN_HU) for places in (field.source(points), points, field.rigidly(points))
-    )
-    change = np.square(warped - still)
-    rest = np.minimum(change, np.square(warped - rigid))
-    near = distance_transform_edt(~(before | after), sampling=_spacing(grid)) <= _AROUND_MM
-    inside, beside = float(change[near].sum()), float(rest[~near].sum())
+    source = field.source(points)
+    moved = np.square(source - points).sum(-1)
+    body = before | after
+    if not body.any():
+        return 0.0
+    ahead = field.in_frame(points)[..., 0]
+    bone = (sample(ct, source) > BONE_HU) & (ahead <= ahead[body].max() + _AROUND_MM)
+    rest = np.minimum(moved, np.square(source - field.rigidly(points)).sum(-1)) * bone
+    near = distance_transform_edt(~body, sampling=_spacing(grid)) <= _AROUND_MM
+    inside, beside = float(moved[near].sum()), float(rest[~near].sum())
     return 0.0 if inside + beside <= 0.0 else beside / (inside + beside)
 
 
