@@ -82,6 +82,8 @@ def test_explanation_tells_heights_movements_and_checks(study: Study) -> None:
         ({"shape": 1}, InputError),
         ({"tilt_share": 1.5}, InputError),
         ({"volumes": "yes"}, InputError),
+        ({"reference_mm": [25.0, 24.0]}, InputError),
+        ({"reference_mm": [25.0, 24.0, -1.0]}, InputError),
     ],
 )
 def test_wishes_that_cannot_be_met_are_refused(
@@ -110,6 +112,12 @@ def test_knots_give_every_grade_between_without_solving(study: Study) -> None:
             pipeline.explain(
                 study.ct, study.spine, level="L1", kind="counterfactual", study=study, grades=grades, knots=True
             )
+
+
+def test_expected_heights_may_come_from_a_longer_spine(study: Study) -> None:
+    wish = {"grades": [0.0], "reference_mm": [27.0, 25.0, 28.0]}
+    seen = pipeline.explain(study.ct, study.spine, level="L1", kind="counterfactual", study=study, **wish)
+    assert list(seen["reached_mm"][0].values()) == pytest.approx(wish["reference_mm"], abs=0.1)
 
 
 def test_posture_is_a_parameter_and_changes_no_height(study: Study) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from VertebralGradingLib.counterfactual.checks import Checked, gas_share, outside_share
 from VertebralGradingLib.counterfactual.columns import Posture
-from VertebralGradingLib.counterfactual.request import health_of_evidence
+from VertebralGradingLib.counterfactual.request import Health, health_of_evidence
 from VertebralGradingLib.counterfactual.toning import Tone, toned
 from VertebralGradingLib.counterfactual.warp import Warp, Warper, mask_on, picture
 from VertebralGradingLib.errors import CentroidError, MethodError
@@ -97,13 +97,17 @@ class WarpCase:
         return Shown(image, after, checked)
 
 
-def warp_case(study: Study, level: str, posture: Posture | None = None) -> WarpCase:
+def warp_case(
+    study: Study, level: str, posture: Posture | None = None, reference_mm: NDArray[np.float64] | None = None
+) -> WarpCase:
     """Prepare a vertebra of a judged study.
 
     Args:
         study: with a CT, judged by morphometry (:func:`methods.morphometric.judged`).
         level: which vertebra.
         posture: how the spine above follows.
+        reference_mm: (3,) expected heights, where the study shows only a part of the spine that told them; those of
+            the study's own evidence by default.
 
     Raises:
         MethodError: the study has no CT.
@@ -122,7 +126,7 @@ def warp_case(study: Study, level: str, posture: Posture | None = None) -> WarpC
     steps = [step for step in study.spine.spacing_mm(study.spine.by_level[level]) if step is not None]
     warper = Warper.of(
         own,
-        health_of_evidence(said.quantities),
+        health_of_evidence(said.quantities) if reference_mm is None else Health.of(own.heights_mm, reference_mm),
         None if above is None else above.measurement,
         None if below is None else below.measurement,
         min(steps, default=33.0),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from VertebralGradingLib.counterfactual.case import WarpCase, warp_case
 from VertebralGradingLib.counterfactual.columns import SINK_SHARE, TILT_SHARE, Posture
@@ -21,7 +22,7 @@ from VertebralGradingLib.study import Study
 GRADES = (0.0, 1.0, 2.0, 3.0)
 MOST_GRADES = 64
 """Pictures of one request."""
-_OPTIONS = ("grades", "shape", "tone", "volumes", "knots", "tilt_share", "sink_share")
+_OPTIONS = ("grades", "shape", "tone", "volumes", "knots", "reference_mm", "tilt_share", "sink_share")
 
 
 def explained(study: Study, level: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -32,8 +33,9 @@ def explained(study: Study, level: str, options: dict[str, Any]) -> dict[str, An
         level: which vertebra.
         options: ``grades`` (0..3, continuous; 0, 1, 2 and 3 where missing), ``shape`` (:data:`request.SHAPES`),
             ``tone`` (false: a core that is raised keeps its grey), ``volumes`` (true: the CT itself warped too),
-            ``knots`` (true: the fields too, for :class:`live.LiveWarp`), ``tilt_share`` and ``sink_share``
-            (:class:`columns.Posture`).
+            ``knots`` (true: the fields too, for :class:`live.LiveWarp`), ``reference_mm`` (expected anterior, middle
+            and posterior height, where the study shows only a part of the spine that told them), ``tilt_share`` and
+            ``sink_share`` (:class:`columns.Posture`).
 
     Returns:
         ``original`` (128, 128) and ``changed`` (N, 128, 128) HU at 1 mm with the body in them (``body``,
@@ -50,7 +52,7 @@ def explained(study: Study, level: str, options: dict[str, Any]) -> dict[str, An
         InputError: a value that cannot be used, or a warp that would fold.
     """
     grades, shape, tone, volumes, knots, posture = _wishes(options)
-    case = warp_case(study, level, posture)
+    case = warp_case(study, level, posture, _reference(options.get("reference_mm")))
     grid = patch_grid(study.spine, study.spine.by_level[level])
     own = case.warper.own.body
     warps = [case.warper.solve(Request(grade, shape)) for grade in grades]
@@ -97,6 +99,22 @@ def _moved(case: WarpCase, warp: Warp) -> dict[str, dict[str, float]]:
     rows = np.clip(np.rint(place[:, 0] - AHEAD[0]).astype(int), 0, len(AHEAD) - 1)
     columns = np.clip(np.rint(place[:, 1] - LEFT[0]).astype(int), 0, len(LEFT) - 1)
     return {"upper": named(warp.top_mm[rows, columns]), "lower": named(warp.bottom_mm[rows, columns])}
+
+
+def _reference(values: Any) -> NDArray[np.float64] | None:
+    """Three expected heights, or None where none are given.
+
+    Raises:
+        InputError: anything else.
+    """
+    if values is None:
+        return None
+    numbers = isinstance(values, (list, tuple)) and all(
+        isinstance(v, (int, float)) and not isinstance(v, bool) for v in values
+    )
+    if not numbers or len(values) != 3 or not 0.0 < min(values) <= max(values) < 100.0:
+        raise InputError("The expected heights cannot be used.", "Give three heights in mm: front, middle, back.")
+    return np.array(values, dtype=np.float64)
 
 
 def _wishes(options: dict[str, Any]) -> tuple[list[float], str, bool, bool, bool, Posture]:
