@@ -119,6 +119,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/panel/session.py
   VertebralGradingLib/panel/setup.py
   VertebralGradingLib/panel/vertebrae.py
+  VertebralGradingLib/panel/warp.py
   VertebralGradingLib/panel/worker.py
   VertebralGradingLib/phantom/__init__.py
   VertebralGradingLib/phantom/alignment.py

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from VertebralGradingLib.counterfactual.live import LiveWarp
 from VertebralGradingLib.report.canvas import BLACK, Canvas, Color
 from VertebralGradingLib.report.pictures import to_gray
 
 NOT_CONVINCING = "no convincing picture"
-_ZOOM, _CROP_MM = 3, 84
+_ZOOM, _SLIDER_ZOOM, _CROP_MM = 3, 2, 84
 _BAR, _LINE, _GAP, _MARGIN = 24, 16, 6, 4
 _AS_IT_IS: Color = (0, 114, 178)
 _WARPED: Color = (213, 94, 0)
@@ -54,6 +55,38 @@ def warp_png(answer: Mapping[str, Any], level: str) -> bytes:
         for k, text in enumerate(lines[n]):
             canvas.text(left + 2, _BAR + 2 * (edge + _GAP) + (k + 1) * _LINE - 3, text, _SIZE, BLACK)
     return canvas.png()
+
+
+def slider_png(before: NDArray[Any], after: NDArray[Any], level: str, grade: float) -> bytes:
+    """The CT and, beside it, the same warped to a grade; both (N, N) HU at 1 mm."""
+    edge = _CROP_MM * _SLIDER_ZOOM
+    canvas = Canvas(np.full((_BAR + edge, 2 * edge + _GAP, 3), 255, dtype=np.uint8))
+    pictures = ((before, f"{level} as it is"), (after, f"{level} at grade {grade:.1f}"))
+    for n, (image, title) in enumerate(pictures):
+        left = n * (edge + _GAP)
+        grey = np.repeat(np.repeat(to_gray(_middle(image)), _SLIDER_ZOOM, 0), _SLIDER_ZOOM, 1)
+        canvas.rgb[_BAR : _BAR + edge, left : left + edge] = grey[..., None]
+        canvas.text(left + edge / 2, 17, title, _SIZE, BLACK, "middle", bold=True)
+    return canvas.png()
+
+
+def slider_text(live: LiveWarp, answer: Mapping[str, Any], grade: float) -> str:
+    """What is told below the slider's picture: heights there, as they are and before; why it may not convince.
+
+    Args:
+        live: the warp.
+        answer: the explanation it came with.
+        grade: where the slider stands.
+    """
+    heights = " / ".join(f"{value:.1f}" for value in live.heights(grade))
+    own, before = _three(answer["heights_mm"]), _three(answer["healthy_mm"])
+    text = (
+        f"Its own CT, warped, nothing drawn anew: {heights} mm front/middle/back at grade {grade:.1f}; {own} mm as it "
+        f"is, {before} mm before any fracture (estimated)."
+    )
+    place = min(range(len(live.grades)), key=lambda k: abs(live.grades[k] - grade))
+    reasons = answer["reasons"][place]
+    return f"{text} No convincing picture: {'; '.join(reasons)}." if reasons else text
 
 
 def _cover(canvas: Canvas, corner: tuple[int, int], edge: int, reasons: list[str]) -> None:
