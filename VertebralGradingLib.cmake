@@ -14,8 +14,23 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/cli/__init__.py
   VertebralGradingLib/cli/__main__.py
   VertebralGradingLib/cli/console.py
+  VertebralGradingLib/cli/drawing.py
   VertebralGradingLib/cli/models.py
+  VertebralGradingLib/cli/options.py
   VertebralGradingLib/cli/studio.py
+  VertebralGradingLib/counterfactual/__init__.py
+  VertebralGradingLib/counterfactual/case.py
+  VertebralGradingLib/counterfactual/checks.py
+  VertebralGradingLib/counterfactual/columns.py
+  VertebralGradingLib/counterfactual/explained.py
+  VertebralGradingLib/counterfactual/field.py
+  VertebralGradingLib/counterfactual/live.py
+  VertebralGradingLib/counterfactual/plates.py
+  VertebralGradingLib/counterfactual/request.py
+  VertebralGradingLib/counterfactual/seam.py
+  VertebralGradingLib/counterfactual/shapes.py
+  VertebralGradingLib/counterfactual/toning.py
+  VertebralGradingLib/counterfactual/warp.py
   VertebralGradingLib/demo.py
   VertebralGradingLib/diffusion_autoencoder/__init__.py
   VertebralGradingLib/diffusion_autoencoder/inference.py
@@ -37,7 +52,9 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/evaluation/latent_pictures.py
   VertebralGradingLib/evaluation/likeness.py
   VertebralGradingLib/evaluation/scanned.py
+  VertebralGradingLib/evaluation/scenes.py
   VertebralGradingLib/evaluation/statistics.py
+  VertebralGradingLib/evaluation/warps.py
   VertebralGradingLib/files.py
   VertebralGradingLib/findings/__init__.py
   VertebralGradingLib/findings/deformity_index.py
@@ -111,6 +128,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/panel/session.py
   VertebralGradingLib/panel/setup.py
   VertebralGradingLib/panel/vertebrae.py
+  VertebralGradingLib/panel/warp.py
   VertebralGradingLib/panel/worker.py
   VertebralGradingLib/phantom/__init__.py
   VertebralGradingLib/phantom/alignment.py
@@ -166,6 +184,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/report/svg.py
   VertebralGradingLib/report/tables.py
   VertebralGradingLib/report/values.py
+  VertebralGradingLib/report/warp_strip.py
   VertebralGradingLib/report/write.py
   VertebralGradingLib/resources.py
   VertebralGradingLib/scene/__init__.py

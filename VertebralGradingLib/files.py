@@ -171,6 +171,64 @@ def height_loss_files(
     return told
 
 
+def warp_files(
+    ct_path: str | Path,
+    centroids_path: str | Path | None,
+    level: str,
+    grades: Sequence[float],
+    out_dir: str | Path,
+    shape: str = "own",
+    mask_path: str | Path | None = None,
+    lowest: str | None = None,
+    numbering: str = "auto",
+    bodies_by: str | None = None,
+) -> dict[str, Any]:
+    """What one vertebra would look like at other grades, by the warp without learning, as files.
+
+    Writes ``counterfactual.json`` (heights, movements, checks), ``counterfactual.npz`` (pictures, HU at 1 mm),
+    ``counterfactual.png`` (a strip), and for each grade the warped CT around the vertebra in patient space,
+    ``grade-0.nii.gz`` and so on (HU).
+
+    Args:
+        ct_path: as in :func:`grade_files`.
+        centroids_path: as in :func:`grade_files`.
+        level: which vertebra.
+        grades: 0..3, parts allowed.
+        out_dir: folder, made when missing.
+        shape: "own", "wedge", "biconcave" or "crush".
+        mask_path: as in :func:`grade_files`.
+        lowest: level of the lowest centroid, where they have no names.
+        numbering: of the mask.
+        bodies_by: as in :func:`grade_files`.
+
+    Returns:
+        what stands in ``counterfactual.json``.
+
+    Raises:
+        VertebralGradingError: one of its children, with a hint.
+    """
+    from VertebralGradingLib.report.warp_strip import warp_png
+
+    ct, spine, mask = read_study(ct_path, centroids_path, mask_path, lowest, numbering)
+    wish: dict[str, Any] = {"grades": list(grades), "shape": shape, "volumes": True}
+    seen = explain(ct, spine, mask, level=level, kind="counterfactual", bodies_by=bodies_by, **wish)
+    arrays = {name: value for name, value in seen.items() if isinstance(value, np.ndarray)}
+    volumes = [arrays.pop(f"volume_{n}") for n in range(len(grades))]
+    affine = arrays.pop("affine")
+    numbers = {"level": level, "by": "warp", **{k: v for k, v in seen.items() if not isinstance(v, np.ndarray)}}
+    out = Path(out_dir)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(out / "counterfactual.npz", **arrays)  # type: ignore[arg-type]
+        (out / "counterfactual.png").write_bytes(warp_png(seen, level))
+        (out / "counterfactual.json").write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+        for grade_wanted, volume in zip(grades, volumes, strict=True):
+            write_volume(Volume(volume, affine), out / f"grade-{grade_wanted:g}.nii.gz")
+    except (OSError, RuntimeError) as error:  # SimpleITK raises the latter
+        raise OutputError("The results cannot be written.", "Check free space and permissions.") from error
+    return numbers
+
+
 def _write_columns(seen: dict[str, Any], path: Path) -> None:
     """Every column of the body: mm behind the first and to the left of the rightmost one compared, heights, loss."""
     with path.open("w", newline="", encoding="utf-8") as file:

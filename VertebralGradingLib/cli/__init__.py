@@ -16,8 +16,9 @@ from rich.progress import Progress
 from rich.table import Table
 
 from VertebralGradingLib._version import __version__
-from VertebralGradingLib.cli import models, studio
+from VertebralGradingLib.cli import drawing, models, studio
 from VertebralGradingLib.cli.console import BAR, ERR, OUT
+from VertebralGradingLib.cli.options import Bodies, Centroids, Lowest, Mask, MaybeCt, Numbering
 from VertebralGradingLib.errors import InputError, OutputError, VertebralGradingError
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(models.app, name="models")
+app.command()(drawing.counterfactual)
+app.command("height-loss")(drawing.height_loss)
 app.command()(studio.phantom)
 app.add_typer(studio.train, name="train")
 app.add_typer(studio.evaluate, name="evaluate")
@@ -37,21 +40,13 @@ app.add_typer(studio.evaluate, name="evaluate")
 _OutDir = Annotated[
     Path, typer.Option("--out", help="Folder for findings.json, findings.csv, report.html, overview.png.")
 ]
-_Lowest = Annotated[
-    str | None, typer.Option("--lowest", help="Level of the lowest centroid, such as L5: names all unnamed ones.")
-]
-_Numbering = Annotated[
-    str, typer.Option("--numbering", help="Numbers of the mask: auto, verse, totalsegmentator, totalsegmentator-v1.")
-]
 
 
 @app.command()
 def grade(
-    ct: Annotated[
-        Path | None, typer.Argument(help="CT: NIfTI, NRRD, MetaImage, or a folder with one DICOM series.")
-    ] = None,
-    centroids: Annotated[Path | None, typer.Option(help="Centroids: .mrk.json, .fcsv or VerSe *_ctd.json.")] = None,
-    mask: Annotated[Path | None, typer.Option(help="Vertebra or body mask on the CT's patient space.")] = None,
+    ct: MaybeCt = None,
+    centroids: Centroids = None,
+    mask: Mask = None,
     mask_only: Annotated[
         Path | None, typer.Option("--mask-only", help="Grade the shapes of a mask, without a CT.")
     ] = None,
@@ -60,15 +55,12 @@ def grade(
         list[str] | None,
         typer.Option(help="Second opinion beside morphometry: neighbours, healthivert, dae; may be repeated."),
     ] = None,
-    lowest: _Lowest = None,
-    numbering: _Numbering = "auto",
+    lowest: Lowest = None,
+    numbering: Numbering = "auto",
     series: Annotated[
         str | None, typer.Option(help="SeriesInstanceUID, when a DICOM folder holds several series.")
     ] = None,
-    bodies: Annotated[
-        str | None,
-        typer.Option("--bodies", help="How bodies without a mask are found: auto, network (PyTorch), classical."),
-    ] = None,
+    bodies: Bodies = None,
 ) -> None:
     """Grade every vertebra of a CT (or of a mask) and write findings and report."""
     if mask_only is not None and (ct is not None or mask is not None):
@@ -98,7 +90,7 @@ def demo(out: _OutDir = Path("demo-output")) -> None:
 def centroids(
     from_mask: Annotated[Path, typer.Option("--from-mask", help="Vertebra or body mask.")],
     out: Annotated[Path, typer.Option("--out", help="Markups file to write.")] = Path("centroids.mrk.json"),
-    numbering: _Numbering = "auto",
+    numbering: Numbering = "auto",
 ) -> None:
     """Compute body centroids from a mask and write them as Slicer markups."""
     from VertebralGradingLib.image.io import read_labels
@@ -110,65 +102,6 @@ def centroids(
         out.parent.mkdir(parents=True, exist_ok=True)
         write_markups(points, out)
     OUT.print(f"{len(points)} centroids written: {', '.join(point.level or 'unnamed' for point in points)}")
-
-
-@app.command()
-def counterfactual(
-    ct: Annotated[Path, typer.Argument(help="CT: NIfTI, NRRD, MetaImage, or a folder with one DICOM series.")],
-    centroids: Annotated[Path, typer.Option(help="Centroids: .mrk.json, .fcsv or VerSe *_ctd.json.")],
-    level: Annotated[str, typer.Option("--level", help="Which vertebra, such as L1.")],
-    grade: Annotated[
-        list[float] | None, typer.Option("--grade", min=0.0, max=3.0, help="Wanted grade; may be repeated.")
-    ] = None,
-    out: Annotated[Path, typer.Option("--out", help="Folder for images, strip and animation.")] = Path(
-        "counterfactual-output"
-    ),
-    preset: Annotated[str, typer.Option("--preset", help="paper (slow), fine, live (quick).")] = "fine",
-    binary: Annotated[
-        bool, typer.Option("--binary", help="As far on the other side between healthy and fractured, no grade.")
-    ] = False,
-    lowest: _Lowest = None,
-) -> None:
-    """Show what a vertebra would look like at another grade, by the diffusion autoencoder (a model, and PyTorch)."""
-    from VertebralGradingLib.files import counterfactual_files
-
-    wanted = tuple(grade or (0.0, 1.0, 2.0, 3.0))
-    seen = counterfactual_files(ct, centroids, level, wanted, out, preset, lowest, binary)
-    OUT.print(f"{level}: score {seen['score']:.2f}; decoded unchanged with PSNR {seen['psnr_db']:.1f} dB")
-    for asked, reached, warnings in zip(seen["wanted"], seen["reached"], seen["warnings"], strict=True):
-        note = f"; {', '.join(warnings)}" if warnings else ""
-        OUT.print(f"  grade {asked:.1f} wanted, {reached:.2f} by its image{note}")
-    OUT.print(f"Images are in {escape(str(out))}")
-
-
-@app.command("height-loss")
-def height_loss(
-    ct: Annotated[
-        Path | None, typer.Argument(help="CT: NIfTI, NRRD, MetaImage, or a folder with one DICOM series.")
-    ] = None,
-    centroids: Annotated[Path | None, typer.Option(help="Centroids: .mrk.json, .fcsv or VerSe *_ctd.json.")] = None,
-    level: Annotated[str, typer.Option("--level", help="Which vertebra, such as L1.")] = "L1",
-    mask: Annotated[Path | None, typer.Option(help="Vertebra or body mask on the CT's patient space.")] = None,
-    out: Annotated[Path, typer.Option("--out", help="Folder for map, numbers and volumes.")] = Path(
-        "height-loss-output"
-    ),
-    method: Annotated[
-        str, typer.Option("--method", help="healthivert (a network draws it), neighbours (their shape).")
-    ] = "healthivert",
-    lowest: _Lowest = None,
-    numbering: _Numbering = "auto",
-    bodies: Annotated[
-        str | None,
-        typer.Option("--bodies", help="How bodies without a mask are found: auto, network (PyTorch), classical."),
-    ] = None,
-) -> None:
-    """Show where a vertebra lost height, against a pseudo-healthy one or the shape of its sound neighbours."""
-    from VertebralGradingLib.files import height_loss_files
-
-    seen = height_loss_files(ct, centroids, level, out, mask, method, lowest, numbering, bodies)
-    thirds = ", ".join(f"{name} {round(100 * value)} %" for name, value in seen["thirds"].items() if value is not None)
-    OUT.print(f"{level}: {thirds}; whole {round(100 * seen['whole'])} %")
-    OUT.print(f"Map, numbers and volumes are in {escape(str(out))}")
 
 
 @app.command()

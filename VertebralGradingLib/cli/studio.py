@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.progress import Progress
 
 from VertebralGradingLib.cli.console import BAR, ERR, OUT
+from VertebralGradingLib.cli.drawing import By
 from VertebralGradingLib.errors import InputError, MethodError, OutputError
 
 if TYPE_CHECKING:
@@ -233,8 +234,12 @@ def evaluate_counterfactuals(
     project: Annotated[
         bool, typer.Option("--project/--no-project", help="Leave out directions that follow the level.")
     ] = True,
+    by: Annotated[By, typer.Option("--by", help="What draws: dae (the autoencoder and others), warp.")] = By.dae,
 ) -> None:
     """Compare counterfactuals with true images of the same synthetic vertebra at the wanted grade."""
+    if by is By.warp:
+        _evaluate_warp(vertebrae, seed)
+        return
     with _needing("Evaluation needs torch and MONAI."):
         from VertebralGradingLib.diffusion_autoencoder.method import loaded
         from VertebralGradingLib.evaluation import counterfactuals
@@ -254,6 +259,17 @@ def evaluate_counterfactuals(
             rows += counterfactuals.judge(system, cases, gallery, preset, project, others)
             progress(done + 1, vertebrae)
     _print(counterfactuals.describe(rows))
+
+
+def _evaluate_warp(vertebrae: int, seed: int) -> None:
+    with _needing("Evaluation needs torch and MONAI."):
+        from VertebralGradingLib.evaluation import scenes, warps
+    others, rows = warps.draw_neighbourhood(), list[warps.WarpRow]()
+    with _following("warping") as progress:
+        for done, scene in enumerate(scenes.draw_scenes(vertebrae, seed)):
+            rows += warps.judge_scene(scene, others)
+            progress(done + 1, vertebrae)
+    _print(warps.describe(rows))
 
 
 @evaluate.command("segmentation")

@@ -21,6 +21,7 @@ from VertebralGradingLib.morphometry.height_rows import (
     reference_flags,
 )
 from VertebralGradingLib.morphometry.reference import HeightGrade
+from VertebralGradingLib.morphometry.sheets import AHEAD_MM, LEFT_MM
 from VertebralGradingLib.study import MeasuredVertebra, Study
 
 
@@ -42,20 +43,29 @@ class MorphometricGrading:
         return _said(study, _results(study))
 
     def explain(self, study: Study, level: str, kind: str = "heights", **options: Any) -> dict[str, Any]:
-        """Height profile of one vertebra from front to back.
+        """Height profile of one vertebra from front to back, or the vertebra at other grades.
+
+        Args:
+            study: judged, for a counterfactual.
+            level: which vertebra.
+            kind: "heights", or "counterfactual" for the warp without learning.
+            options: of the warp (:func:`counterfactual.explained.explained`); heights have none.
 
         Returns:
             ``ahead_mm`` (n,) places in front of the body's centre, ``height_mm`` (n,) height of the mid-sagittal slab
-            there, and ``points_ras_mm`` (6, 3).
+            there, and ``points_ras_mm`` (6, 3); or what the warp tells.
 
         Raises:
             CentroidError: no such level, or it was not measured as a whole.
             MethodError: another kind.
+            InputError, MaskError: as the warp raises them.
         """
-        from VertebralGradingLib.morphometry.sheets import AHEAD_MM, LEFT_MM
+        if kind == "counterfactual":
+            from VertebralGradingLib.counterfactual.explained import explained
 
+            return explained(study, level, options)
         if kind != "heights" or options:
-            raise MethodError("Morphometry offers one explanation.", "Ask for heights, without options.")
+            raise MethodError("Morphometry does not explain so.", "Ask for heights, or for a counterfactual.")
         item = next((item for item in study.vertebrae if item.vertebra.level == level), None)
         if item is None or item.measurement is None or CUT in item.flags:
             raise CentroidError(f"{level} was not measured.", "Choose a vertebra that has heights.")

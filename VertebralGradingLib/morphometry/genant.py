@@ -31,6 +31,11 @@ def score_of_loss(loss: NDArray[Any] | float) -> Any:
     return np.interp(loss, _LOSS_KNOTS, _SCORE_KNOTS)
 
 
+def loss_of_score(score: NDArray[Any] | float) -> Any:
+    """Score 0..3 -> height loss (fraction), the inverse of :func:`score_of_loss`."""
+    return np.interp(score, _SCORE_KNOTS, _LOSS_KNOTS)
+
+
 def grade_of_score(score: float) -> int:
     """Score -> grade 0-3, rounding half up."""
     return int(min(max(math.floor(score + 0.5 + 1e-12), 0), 3))

@@ -12,13 +12,14 @@ from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.panel.counterfactual import CounterfactualPart
 from VertebralGradingLib.panel.height_loss import HeightLossPart
 from VertebralGradingLib.panel.session import Session
+from VertebralGradingLib.panel.warp import WarpPart
 from VertebralGradingLib.panel.worker import runLater
 from VertebralGradingLib.report.explanation import patch_png, profile_png
 from VertebralGradingLib.report.sentences import considerations_text, other_methods, sentence
 from VertebralGradingLib.scene.inputs import voxels_from_node
 
-_DRAWN, _LOST = 1, 2
-"""Places of the drawn vertebra and of the map of lost height in the list."""
+_DRAWN, _LOST, _WARPED = 1, 2, 3
+"""Places of the drawn vertebra, of the map of lost height and of the warped vertebra in the list."""
 
 
 class ExplainPart:
@@ -35,6 +36,7 @@ class ExplainPart:
         self._session = session
         self._counterfactual = CounterfactualPart(ui, session, logic, _show)
         self._heightLoss = HeightLossPart(ui, session, logic, _show)
+        self._warp = WarpPart(ui, session, logic, _show)
         self._volume: Volume | None = None
         self._isPending = False
         self._isOver = False
@@ -43,6 +45,7 @@ class ExplainPart:
                 _("heights against what is expected"),
                 _("the vertebra at another grade"),
                 _("where height was lost"),
+                _("its own picture warped to another grade"),
             ]
         )
         ui.explainComboBox.connect("currentIndexChanged(int)", self.onKind)
@@ -53,6 +56,7 @@ class ExplainPart:
         self._isOver = True
         self._counterfactual.close()
         self._heightLoss.close()
+        self._warp.close()
 
     def leave(self) -> None:
         """The user leaves the module, or the study goes: show nothing that belongs to it."""
@@ -63,6 +67,7 @@ class ExplainPart:
         self._volume = None
         self._counterfactual.forget()
         self._heightLoss.forget()
+        self._warp.forget()
         results = self._session.results
         node = results.image_node if results is not None else None
         if node is not None and node.IsA("vtkMRMLScalarVolumeNode"):
@@ -77,12 +82,14 @@ class ExplainPart:
         self._volume = None
         self._counterfactual.forget()
         self._heightLoss.forget()
+        self._warp.forget()
         self.update()
 
     def onKind(self, index: int) -> None:
         """Show something else."""
         self._counterfactual.forget()
         self._heightLoss.forget()
+        self._warp.forget()
         self._ui.patchLabel.clear()
         self.update()
 
@@ -107,6 +114,8 @@ class ExplainPart:
             self._counterfactual.hide()
         if shown != _LOST:
             self._heightLoss.hide()
+        if shown != _WARPED:
+            self._warp.hide()
         if finding is None or report is None:
             ui.sentenceLabel.text = ""
             for label in (ui.patchLabel, ui.profileLabel, ui.drawnLabel):
@@ -116,12 +125,15 @@ class ExplainPart:
         ui.sentenceLabel.text = " ".join(text for text in said if text)
         if ui.explainCollapsibleButton.collapsed:
             return
-        ui.profileLabel.visible = shown not in (_DRAWN, _LOST)
+        ui.profileLabel.visible = shown not in (_DRAWN, _LOST, _WARPED)
         if shown == _DRAWN:
             self._counterfactual.show()
             return
         if shown == _LOST:
             self._heightLoss.show()
+            return
+        if shown == _WARPED:
+            self._warp.show()
             return
         dark = ui.sentenceLabel.palette.color(qt.QPalette.Window).lightness() < 128
         if self._volume is not None:

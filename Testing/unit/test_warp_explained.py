@@ -1,0 +1,195 @@
+"""The warp from the entries on: what an explanation holds, its files, its command, and when no picture is shown."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rendering.analytic import Phantom, analytic_spine, box_spine_ct, grid_around, usual_heights
+from typer.testing import CliRunner
+
+from VertebralGradingLib import pipeline
+from VertebralGradingLib.cli import app
+from VertebralGradingLib.counterfactual.case import warp_case
+from VertebralGradingLib.counterfactual.checks import Checked, gas_share
+from VertebralGradingLib.counterfactual.live import LiveWarp
+from VertebralGradingLib.counterfactual.request import Request
+from VertebralGradingLib.counterfactual.toning import Tone, toned
+from VertebralGradingLib.counterfactual.warp import carried
+from VertebralGradingLib.errors import InputError, MethodError
+from VertebralGradingLib.image.io import read_volume, write_volume
+from VertebralGradingLib.image.volume import Volume
+from VertebralGradingLib.morphometry.heights import measure
+from VertebralGradingLib.report.warp_strip import warp_png
+from VertebralGradingLib.segmentation.labels import interpret
+from VertebralGradingLib.spine.points import write_markups
+from VertebralGradingLib.spine.reformation import patch_grid
+from VertebralGradingLib.spine.spine import build_spine
+from VertebralGradingLib.study import Study
+
+LEVELS = ("T11", "T12", "L1", "L2", "L3")
+LOST = np.array([0.45, 0.25, 0.05])
+
+
+@pytest.fixture(scope="module")
+def phantom() -> Phantom:
+    heights = usual_heights(LEVELS)
+    heights[2] *= 1.0 - LOST
+    spine = analytic_spine(LEVELS, heights)
+    return box_spine_ct(spine, *grid_around(spine, (1.0, 1.0, 1.0), margin_mm=25.0), noise_hu=8.0)
+
+
+@pytest.fixture(scope="module")
+def study(phantom: Phantom) -> Study:
+    seen: list[Study] = []
+    pipeline.grade(phantom.ct, build_spine(phantom.points), interpret(phantom.labels, "verse"), on_study=seen.append)
+    return seen[0]
+
+
+def test_explanation_tells_heights_movements_and_checks(study: Study) -> None:
+    seen = pipeline.explain(
+        study.ct, study.spine, study.labels, level="L1", kind="counterfactual", study=study, grades=[0, 3], volumes=True
+    )
+    assert seen["changed"].shape == seen["changed_body"].shape == (2, 128, 128)
+    assert seen["original"].shape == (128, 128)
+    assert seen["wanted"] == [0.0, 3.0]
+    assert seen["reached"] == pytest.approx([0.0, 3.0], abs=0.1)
+    # the front of the upper endplate is raised by what was lost, as far as the reference knows
+    risen = seen["healthy_mm"]["anterior"] - seen["heights_mm"]["anterior"]
+    moved = seen["moved_mm"][0]
+    assert moved["upper"]["anterior"] - moved["lower"]["anterior"] == pytest.approx(risen, abs=1.5)
+    assert risen == pytest.approx(LOST[0] * usual_heights(LEVELS)[2, 0], abs=2.0)
+    assert seen["tilt_deg"][0] < -3.0
+    assert min(seen["least_jacobian"]) > 0.1
+    assert seen["reasons"] == [[], []]
+    assert seen["volume_0"].dtype == np.int16
+    assert seen["volume_0"].shape == seen["volume_1"].shape
+    json.dumps({name: value for name, value in seen.items() if not isinstance(value, np.ndarray)})
+    assert warp_png(seen, "L1").startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"grade": 3}, MethodError),
+        ({"grades": []}, InputError),
+        ({"grades": ["3"]}, InputError),
+        ({"grades": [4.0]}, InputError),
+        ({"shape": "dent"}, InputError),
+        ({"shape": 1}, InputError),
+        ({"tilt_share": 1.5}, InputError),
+        ({"volumes": "yes"}, InputError),
+        ({"reference_mm": [25.0, 24.0]}, InputError),
+        ({"reference_mm": [25.0, 24.0, -1.0]}, InputError),
+    ],
+)
+def test_wishes_that_cannot_be_met_are_refused(
+    study: Study, options: dict[str, object], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        pipeline.explain(study.ct, study.spine, level="L1", kind="counterfactual", study=study, **options)  # type: ignore[arg-type]
+
+
+def test_knots_give_every_grade_between_without_solving(study: Study) -> None:
+    wish = {"grades": [0.0, 1.5, 3.0], "knots": True}
+    seen = pipeline.explain(study.ct, study.spine, level="L1", kind="counterfactual", study=study, **wish)
+    live = LiveWarp.from_arrays(seen)
+    grid = patch_grid(study.spine, study.spine.by_level["L1"])
+    assert study.ct is not None
+    at_knot = live.frame(study.ct, 3.0, grid)[..., 0]
+    assert np.abs(at_knot - seen["changed"][2]).max() < 1.0  # tables travel as float32
+    case = warp_case(study, "L1")
+    for grade in (0.6, 2.3):
+        between = measure(carried(case.warper.own.body, live.field(grade))).heights_mm
+        assert np.abs(between - live.heights(grade)).max() < 0.5
+    with pytest.raises(InputError):
+        LiveWarp.from_arrays({"knot_grades": [0.0, 1.0]})
+    for grades in ([1.0], [2.0, 1.0]):
+        with pytest.raises(InputError):
+            pipeline.explain(
+                study.ct, study.spine, level="L1", kind="counterfactual", study=study, grades=grades, knots=True
+            )
+
+
+def test_expected_heights_may_come_from_a_longer_spine(study: Study) -> None:
+    wish = {"grades": [0.0], "reference_mm": [27.0, 25.0, 28.0]}
+    seen = pipeline.explain(study.ct, study.spine, level="L1", kind="counterfactual", study=study, **wish)
+    assert list(seen["reached_mm"][0].values()) == pytest.approx(wish["reference_mm"], abs=0.1)
+
+
+def test_posture_is_a_parameter_and_changes_no_height(study: Study) -> None:
+    stiff, loose = (
+        pipeline.explain(
+            study.ct,
+            study.spine,
+            level="L1",
+            kind="counterfactual",
+            study=study,
+            grades=[0],
+            tilt_share=t,
+            sink_share=t,
+        )
+        for t in (0.0, 1.0)
+    )
+    assert stiff["tilt_deg"] == [0.0]
+    assert loose["tilt_deg"][0] < -8.0
+    for name, height in stiff["reached_mm"][0].items():
+        assert loose["reached_mm"][0][name] == pytest.approx(height, abs=0.12)
+
+
+def test_gas_metal_and_cut_bodies_give_no_convincing_picture(study: Study) -> None:
+    case = warp_case(study, "L1")
+    own = case.warper.own
+    assert case.gas == 0.0
+    array = case.ct.array.copy()
+    middle = np.rint(case.ct.to_index(own.body.centroid())).astype(int)
+    array[tuple(slice(m - 2, m + 3) for m in middle)] = -800
+    holed = replace(case, ct=Volume(array, case.ct.affine))
+    assert gas_share(holed.ct, own.body) > 0.004
+    warp = case.warper.solve(Request(0.0))
+    grid = patch_grid(study.spine, study.spine.by_level["L1"])
+    assert holed.shown(warp, grid).reasons == ["there is gas in the body"]
+    flagged = replace(case, flags=("implant_or_cement", "cut_by_volume_edge"))
+    assert len(flagged.shown(warp, grid).reasons) == 2
+    good = Checked(0.3, 0.02, 0.0, 0.1, 0.1)
+    assert good.reasons == []
+    for change in ({"least_jacobian": 0.05}, {"missed_mm": 1.0}, {"seam_share": 0.6}, {"outside_share": 0.6}):
+        assert len(replace(good, **change).reasons) == 1
+
+
+def test_a_raised_core_takes_its_neighbours_tone() -> None:
+    mask = np.zeros((60, 60), dtype=bool)
+    mask[15:45, 15:45] = True
+    rng = np.random.default_rng(0)
+    image = np.where(mask, 320.0, 40.0) + rng.normal(0.0, 15.0, mask.shape)
+    out = toned(image, mask, Tone(150.0, 20.0), 1.0)
+    assert np.median(out[25:35, 25:35]) == pytest.approx(150.0, abs=5.0)
+    assert np.array_equal(out[~mask], image[~mask])
+    assert toned(image, mask, Tone(150.0, 20.0), 0.0) is image
+    half = toned(image, mask, Tone(150.0, 20.0), 0.5)
+    assert np.median(half[25:35, 25:35]) == pytest.approx(235.0, abs=5.0)
+
+
+def test_command_writes_strip_volumes_and_numbers(phantom: Phantom, tmp_path: Path) -> None:
+    write_volume(phantom.ct, tmp_path / "ct.nii.gz")
+    write_volume(phantom.labels, tmp_path / "mask.nii.gz")
+    write_markups(phantom.points, tmp_path / "points.mrk.json")
+    asked = ["counterfactual", str(tmp_path / "ct.nii.gz"), "--centroids", str(tmp_path / "points.mrk.json"),
+             "--mask", str(tmp_path / "mask.nii.gz"), "--level", "L1", "--by", "warp", "--grade", "0.5",
+             "--out", str(tmp_path / "out")]  # fmt: skip
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 0, done.output
+    content = json.loads((tmp_path / "out" / "counterfactual.json").read_text())
+    assert content["by"] == "warp"
+    assert content["wanted"] == [0.5]
+    assert (tmp_path / "out" / "counterfactual.png").read_bytes().startswith(b"\x89PNG")
+    volume = read_volume(tmp_path / "out" / "grade-0.5.nii.gz")
+    assert np.median(volume.spacing) == pytest.approx(1.0, abs=1e-3)
+    there = volume.contains(np.array([point.position for point in phantom.points]))
+    assert there.all()
+    for wrong in (["--preset", "live"], ["--binary"]):
+        assert CliRunner().invoke(app, [*asked, *wrong]).exit_code == 2
+    assert CliRunner().invoke(app, [*asked[:-6], "--by", "dae", "--shape", "wedge"]).exit_code == 2
