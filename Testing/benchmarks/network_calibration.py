@@ -50,7 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--search", choices=("network", "classical"), default="network")
     parser.add_argument("--weights", type=Path, help="weight file instead of the model shipped")
-    parser.add_argument("--spines", type=int, default=96)
+    parser.add_argument("--spines", type=int, default=24)
     parser.add_argument("--seed", type=int, default=7000)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--no-seeds", action="store_true", help="no table of seeds")

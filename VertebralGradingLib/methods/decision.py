@@ -16,9 +16,10 @@ BORDERLINE_CHANCE = 0.10
 5 % of unbroken synthetic vertebrae are (``Testing/benchmarks/borderline.py --spines 100 --seed 5000``)."""
 
 WIDEST = 0.125
-"""A vertebra is not assessed where its loss is not known to this at 90 %: half the width of its interval.
+"""Half the width of the 90 % interval of the graded loss from which on a vertebra is not assessed.
 
-That is the way from the middle of grade 1 to that of grade 2 (22.5 to 32.5 %) and a quarter more.
+That is the way from the middle of grade 1 to that of grade 2 (22.5 to 32.5 %) and a quarter more. What it refuses and
+how wrong the refused losses are: ``Testing/benchmarks/refusals.py --seed 7000``, and with other spines by default.
 """
 
 

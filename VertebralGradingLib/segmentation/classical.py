@@ -43,7 +43,7 @@ _LEAST_SHARE = 0.8
 """A second try that finds a smaller thing has more likely found a disc."""
 CALIBRATION = Calibration(0.3, {"roughness": 0.2, "doubt": 1.5, "slices": 0.1})
 """Of ``roughness`` of the endplates, ``change`` of the height in the last pass (mm), ``doubt`` (1 - confidence) and
-distance of ``slices`` (mm): ``Testing/benchmarks/network_calibration.py --search classical``."""
+distance of ``slices`` (mm). Assumed; ``Testing/benchmarks/network_calibration.py --search classical`` would fit it."""
 _LIP_MM = 1.0
 """How far a rim may stand out of the endplate's smooth surface; beyond begins a bridge to the next body."""
 _SEED_ERROR_MM = 6.0
