@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from VertebralGradingLib.counterfactual.live import LiveWarp
 from VertebralGradingLib.report.canvas import BLACK, Canvas, Color
-from VertebralGradingLib.report.pictures import to_gray
+from VertebralGradingLib.report.pictures import outline, to_gray
 
 NOT_CONVINCING = "no convincing picture"
 _ZOOM, _SLIDER_ZOOM, _CROP_MM = 3, 2, 84
@@ -48,8 +48,8 @@ def warp_png(answer: Mapping[str, Any], level: str) -> bytes:
             canvas.rgb[place] = to_gray(_enlarged(_middle(image)))[..., None]
             if row == 1:
                 if n:
-                    canvas.rgb[place][_outline(_enlarged(_middle(own)))] = _AS_IT_IS
-                canvas.rgb[place][_outline(_enlarged(_middle(body)))] = _WARPED if n else _AS_IT_IS
+                    canvas.rgb[place][outline(_enlarged(_middle(own)))] = _AS_IT_IS
+                canvas.rgb[place][outline(_enlarged(_middle(body)))] = _WARPED if n else _AS_IT_IS
             elif hidden:
                 _cover(canvas, (left, top), edge, answer["reasons"][n - 1])
         for k, text in enumerate(lines[n]):
@@ -149,10 +149,3 @@ def _enlarged(image: NDArray[Any]) -> NDArray[Any]:
 
     wide = zoom(image.astype(np.float32), _ZOOM, order=1, mode="nearest", grid_mode=True)
     return np.asarray(wide >= 0.5 if image.dtype == bool else wide)
-
-
-def _outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    edge = np.zeros_like(mask)
-    edge[:-1] |= mask[:-1] != mask[1:]
-    edge[:, :-1] |= mask[:, :-1] != mask[:, 1:]
-    return edge
