@@ -23,7 +23,7 @@ from VertebralGradingLib.errors import InputError, MethodError
 from VertebralGradingLib.image.io import read_volume, write_volume
 from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.morphometry.heights import measure
-from VertebralGradingLib.report.warp_strip import warp_png
+from VertebralGradingLib.report.warp_strip import slider_png, slider_reasons, slider_text, warp_png
 from VertebralGradingLib.segmentation.labels import interpret
 from VertebralGradingLib.spine.points import write_markups
 from VertebralGradingLib.spine.reformation import patch_grid
@@ -101,6 +101,11 @@ def test_knots_give_every_grade_between_without_solving(study: Study) -> None:
     assert study.ct is not None
     at_knot = live.frame(study.ct, 3.0, grid)[..., 0]
     assert np.abs(at_knot - seen["changed"][2]).max() < 1.0  # tables travel as float32
+    assert "25." in slider_text(live, seen, 0.0)
+    seen["reasons"][2] = ["there is gas in the body"]
+    assert [len(slider_reasons(live, seen, grade)) for grade in (0.0, 1.6, 2.9)] == [0, 0, 1]
+    plain, covered = (slider_png(seen["original"], at_knot, "L1", 3.0, why) for why in ((), ("there is gas",)))
+    assert plain != covered
     case = warp_case(study, "L1")
     for grade in (0.6, 2.3):
         between = measure(carried(case.warper.own.body, live.field(grade))).heights_mm

@@ -13,7 +13,7 @@ from VertebralGradingLib.image.sampling import sample
 from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.panel.drawn import DrawnPart
 from VertebralGradingLib.panel.session import Session
-from VertebralGradingLib.report.warp_strip import slider_png, slider_text
+from VertebralGradingLib.report.warp_strip import slider_png, slider_reasons, slider_text
 from VertebralGradingLib.scene.explaining import Wish
 from VertebralGradingLib.scene.inputs import voxels_from_node
 from VertebralGradingLib.scene.results import StudyResults
@@ -55,6 +55,7 @@ class WarpPart(DrawnPart):
         finding, _results = another
         self._level, self._live = finding.level, None
         self._ui.patchLabel.clear()
+        self._ui.gradeSlider.value = 0 if finding.final_grade else 3 * _STEPS
         evidence = finding.evidence_of("morphometry")
         if evidence is None or "reference_mm" not in evidence.quantities:
             self._say(_("This vertebra has no heights to change."))
@@ -86,7 +87,8 @@ class WarpPart(DrawnPart):
             return
         before = sample(self._volume, self._grid.points())[..., 0]
         after = self._live.frame(self._volume, grade, self._grid)[..., 0]
-        self._showPicture(self._ui.patchLabel, slider_png(before, after, self._level, grade))
+        reasons = slider_reasons(self._live, self._about, grade)
+        self._showPicture(self._ui.patchLabel, slider_png(before, after, self._level, grade, reasons))
         self._say(slider_text(self._live, self._about, grade))
 
     def _setVisible(self, visible: bool) -> None:

@@ -16,7 +16,7 @@ from scipy.ndimage import map_coordinates
 
 from VertebralGradingLib.morphometry.genant import GRADE_BOUNDS
 from VertebralGradingLib.report.canvas import BLACK, WHITE, Canvas, Color
-from VertebralGradingLib.report.pictures import to_gray
+from VertebralGradingLib.report.pictures import outline, to_gray
 from VertebralGradingLib.report.values import METHOD_NAMES
 
 TOP_LOSS = 0.5
@@ -99,11 +99,8 @@ def _draw_map(canvas: Canvas, loss: NDArray[np.float64], corner: tuple[int, int]
     canvas.rgb[top : top + height, left : left + width] = colors_of_loss(wide)
     for bound, color in zip(GRADE_BOUNDS, _LINES, strict=True):
         above = np.nan_to_num(wide, nan=-1.0) >= bound
-        edge = np.zeros_like(above)
-        edge[:-1] |= above[:-1] != above[1:]
-        edge[:, :-1] |= above[:, :-1] != above[:, 1:]
         near = np.isfinite(wide)
-        canvas.rgb[top : top + height, left : left + width][edge & near] = color
+        canvas.rgb[top : top + height, left : left + width][outline(above) & near] = color
     canvas.text(left + width / 2, top - 8, "front", 12, BLACK, "middle")
     canvas.text(left + width / 2, top + height + 15, "back", 12, BLACK, "middle")
     canvas.text(left - 6, top + height / 2, "R", 12, BLACK, "end")
@@ -162,10 +159,7 @@ def _draw_slices(canvas: Canvas, answer: Mapping[str, Any], top: int) -> None:
         wide = _enlarged(image[part].astype(float), (_SLICE, _SLICE))
         canvas.rgb[top + 20 : top + 20 + _SLICE, left : left + _SLICE] = to_gray(wide)[..., None]
         mask = _enlarged(body[:, :, middle][part].astype(float), (_SLICE, _SLICE)) >= 0.5
-        edge = np.zeros_like(mask)
-        edge[:-1] |= mask[:-1] != mask[1:]
-        edge[:, :-1] |= mask[:, :-1] != mask[:, 1:]
-        canvas.rgb[top + 20 : top + 20 + _SLICE, left : left + _SLICE][edge] = (230, 159, 0)
+        canvas.rgb[top + 20 : top + 20 + _SLICE, left : left + _SLICE][outline(mask)] = (230, 159, 0)
         canvas.text(left + _SLICE / 2, top + 14, caption, 12, BLACK, "middle")
 
 

@@ -106,6 +106,14 @@ def difference_rgb(change: NDArray[Any]) -> NDArray[np.uint8]:
     return np.asarray((255.0 * rgb).astype(np.uint8))
 
 
+def outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(H, W) where a mask changes from a pixel to the next one, down or to the right."""
+    edge = np.zeros_like(mask)
+    edge[:-1] |= mask[:-1] != mask[1:]
+    edge[:, :-1] |= mask[:, :-1] != mask[:, 1:]
+    return edge
+
+
 def label_picture(labels: NDArray[Any]) -> NDArray[np.uint8]:
     """Labels of any shape -> dark background and light greys that differ between neighbouring numbers."""
     numbers = np.rint(np.maximum(np.asarray(labels), 0)).astype(np.int64)

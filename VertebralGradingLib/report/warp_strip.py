@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from VertebralGradingLib.counterfactual.live import LiveWarp
 from VertebralGradingLib.report.canvas import BLACK, Canvas, Color
-from VertebralGradingLib.report.pictures import to_gray
+from VertebralGradingLib.report.pictures import outline, to_gray
 
 NOT_CONVINCING = "no convincing picture"
 _ZOOM, _SLIDER_ZOOM, _CROP_MM = 3, 2, 84
@@ -18,7 +18,7 @@ _BAR, _LINE, _GAP, _MARGIN = 24, 16, 6, 4
 _AS_IT_IS: Color = (0, 114, 178)
 _WARPED: Color = (213, 94, 0)
 _SIZE = 12
-_LETTERS = 40
+_LETTER_PX = 6.2
 _PANEL = 235
 
 
@@ -48,8 +48,8 @@ def warp_png(answer: Mapping[str, Any], level: str) -> bytes:
             canvas.rgb[place] = to_gray(_enlarged(_middle(image)))[..., None]
             if row == 1:
                 if n:
-                    canvas.rgb[place][_outline(_enlarged(_middle(own)))] = _AS_IT_IS
-                canvas.rgb[place][_outline(_enlarged(_middle(body)))] = _WARPED if n else _AS_IT_IS
+                    canvas.rgb[place][outline(_enlarged(_middle(own)))] = _AS_IT_IS
+                canvas.rgb[place][outline(_enlarged(_middle(body)))] = _WARPED if n else _AS_IT_IS
             elif hidden:
                 _cover(canvas, (left, top), edge, answer["reasons"][n - 1])
         for k, text in enumerate(lines[n]):
@@ -57,8 +57,10 @@ def warp_png(answer: Mapping[str, Any], level: str) -> bytes:
     return canvas.png()
 
 
-def slider_png(before: NDArray[Any], after: NDArray[Any], level: str, grade: float) -> bytes:
-    """The CT and, beside it, the same warped to a grade; both (N, N) HU at 1 mm."""
+def slider_png(
+    before: NDArray[Any], after: NDArray[Any], level: str, grade: float, reasons: Sequence[str] = ()
+) -> bytes:
+    """The CT and, beside it, the same warped to a grade, or why it is not shown; both (N, N) HU at 1 mm."""
     edge = _CROP_MM * _SLIDER_ZOOM
     canvas = Canvas(np.full((_BAR + edge, 2 * edge + _GAP, 3), 255, dtype=np.uint8))
     pictures = ((before, f"{level} as it is"), (after, f"{level} at grade {grade:.1f}"))
@@ -67,11 +69,19 @@ def slider_png(before: NDArray[Any], after: NDArray[Any], level: str, grade: flo
         grey = np.repeat(np.repeat(to_gray(_middle(image)), _SLIDER_ZOOM, 0), _SLIDER_ZOOM, 1)
         canvas.rgb[_BAR : _BAR + edge, left : left + edge] = grey[..., None]
         canvas.text(left + edge / 2, 17, title, _SIZE, BLACK, "middle", bold=True)
+    if reasons:
+        _cover(canvas, (edge + _GAP, _BAR), edge, reasons)
     return canvas.png()
 
 
+def slider_reasons(live: LiveWarp, answer: Mapping[str, Any], grade: float) -> list[str]:
+    """Why there is no convincing picture at a grade: what its nearest knot says."""
+    place = min(range(len(live.grades)), key=lambda k: abs(live.grades[k] - grade))
+    return list(answer["reasons"][place])
+
+
 def slider_text(live: LiveWarp, answer: Mapping[str, Any], grade: float) -> str:
-    """What is told below the slider's picture: heights there, as they are and before; why it may not convince.
+    """What is told below the slider's picture: heights there, as they are and before.
 
     Args:
         live: the warp.
@@ -80,29 +90,26 @@ def slider_text(live: LiveWarp, answer: Mapping[str, Any], grade: float) -> str:
     """
     heights = " / ".join(f"{value:.1f}" for value in live.heights(grade))
     own, before = _three(answer["heights_mm"]), _three(answer["healthy_mm"])
-    text = (
+    return (
         f"Its own CT, warped, nothing drawn anew: {heights} mm front/middle/back at grade {grade:.1f}; {own} mm as it "
         f"is, {before} mm before any fracture (estimated)."
     )
-    place = min(range(len(live.grades)), key=lambda k: abs(live.grades[k] - grade))
-    reasons = answer["reasons"][place]
-    return f"{text} No convincing picture: {'; '.join(reasons)}." if reasons else text
 
 
-def _cover(canvas: Canvas, corner: tuple[int, int], edge: int, reasons: list[str]) -> None:
+def _cover(canvas: Canvas, corner: tuple[int, int], edge: int, reasons: Sequence[str]) -> None:
     """What stands instead of a picture that is not convincing."""
     left, top = corner
     canvas.rgb[top : top + edge, left : left + edge] = _PANEL
     canvas.text(left + edge / 2, top + edge / 2 - 20, NOT_CONVINCING, 14, BLACK, "middle", bold=True)
-    lines = [line for reason in reasons for line in _wrapped(reason)]
+    lines = [line for reason in reasons for line in _wrapped(reason, int(edge / _LETTER_PX))]
     for k, line in enumerate(lines):
         canvas.text(left + edge / 2, top + edge / 2 + k * _LINE, line, _SIZE, BLACK, "middle")
 
 
-def _wrapped(text: str) -> list[str]:
+def _wrapped(text: str, letters: int) -> list[str]:
     lines = [""]
     for word in text.split():
-        if lines[-1] and len(lines[-1]) + 1 + len(word) > _LETTERS:
+        if lines[-1] and len(lines[-1]) + 1 + len(word) > letters:
             lines.append("")
         lines[-1] = f"{lines[-1]} {word}".strip()
     return lines
@@ -142,10 +149,3 @@ def _enlarged(image: NDArray[Any]) -> NDArray[Any]:
 
     wide = zoom(image.astype(np.float32), _ZOOM, order=1, mode="nearest", grid_mode=True)
     return np.asarray(wide >= 0.5 if image.dtype == bool else wide)
-
-
-def _outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    edge = np.zeros_like(mask)
-    edge[:-1] |= mask[:-1] != mask[1:]
-    edge[:, :-1] |= mask[:, :-1] != mask[:, 1:]
-    return edge
