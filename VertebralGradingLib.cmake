@@ -51,6 +51,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/evaluation/latent.py
   VertebralGradingLib/evaluation/latent_pictures.py
   VertebralGradingLib/evaluation/likeness.py
+  VertebralGradingLib/evaluation/overlap.py
   VertebralGradingLib/evaluation/scanned.py
   VertebralGradingLib/evaluation/scenes.py
   VertebralGradingLib/evaluation/statistics.py

@@ -396,7 +396,10 @@ def test_moving_points_to_where_they_are_changes_nothing() -> None:
 
 @pytest.mark.parametrize(("share", "expected"), [(0.92, 0), (0.775, 1), (0.68, 2), (0.5, 3)])
 def test_grade_follows_the_points(share: float, expected: int) -> None:
-    """Genant's bands on L2, whose anterior height is set to a share of its reference."""
+    """Genant's bands on L2, whose anterior height is set to a share of its reference.
+
+    A loss that is within nature's scatter is mostly taken for the vertebra's own.
+    """
     report = report_from_ct("axis-aligned")
     finding = of_level(report, "L2")
     evidence = finding.evidence_of("morphometry")
@@ -406,7 +409,10 @@ def test_grade_follows_the_points(share: float, expected: int) -> None:
     points[0] = points[1] + share * evidence.quantities["reference_mm"]["anterior"] * up
     after = of_level(move_points(report, "L2", points), "L2")
     assert after.grade == expected
-    assert after.height_loss["anterior"] == pytest.approx(1 - share, abs=0.03)
+    if expected:
+        assert after.height_loss["anterior"] == pytest.approx(1 - share, abs=0.03)
+    else:
+        assert 0.0 < after.height_loss["anterior"] < 1 - share
 
 
 def test_moving_points_of_what_was_not_measured_is_refused() -> None:

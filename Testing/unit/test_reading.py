@@ -272,7 +272,7 @@ def test_shifted_findings_are_those_of_the_same_bodies_under_the_new_names(steps
     report = shift_levels(before, steps)
     same(found(report), found(measured(levels)), tolerance=1e-4)
     reference = quantities(of(report, levels[2]))["reference_mm"]["posterior"]
-    assert abs(reference - quantities(of(before, LEVELS[2]))["reference_mm"]["posterior"]) > 0.02
+    assert abs(reference - quantities(of(before, LEVELS[2]))["reference_mm"]["posterior"]) > 0.002
     assert report.provenance == {**before.provenance, "levels_shifted": steps}
 
 
@@ -464,7 +464,7 @@ def test_a_doubtful_vertebra_follows_the_reference_and_does_not_carry_it() -> No
     points = np.array(of(report, "T11").points_ras_mm)
     moved = move_points(report, "T11", points + np.where(np.arange(6) % 2 == 0, 1.0, 0.0)[:, None] * [0, 0, 4.0])
     assert of(moved, "T11").heights_mm != of(report, "T11").heights_mm
-    assert of(moved, "T11").evidence[0].score != of(report, "T11").evidence[0].score
+    assert quantities(of(moved, "T11"))["graded_loss"] != quantities(of(report, "T11"))["graded_loss"]
     assert of(moved, "T11").state == of(report, "T11").state == "not assessed"
     assert of(report, "T11").reason.startswith("too uncertain")
     same(found(moved)[2:], found(report)[2:])

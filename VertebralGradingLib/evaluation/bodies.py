@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from VertebralGradingLib import pipeline
 from VertebralGradingLib.errors import InputError, MethodError
+from VertebralGradingLib.evaluation.overlap import dice, overlap
 from VertebralGradingLib.findings import Chances, Finding
 from VertebralGradingLib.findings.states import NOT_ASSESSED
-from VertebralGradingLib.image.sampling import sample
 from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.segmentation import BodyMask
 from VertebralGradingLib.segmentation.finders import choose_finder
@@ -180,13 +180,6 @@ def grade_case(case: Case, search: str) -> list[Row]:
     return [_row(case, level, search, found[level], bodies.get(level)) for level in case.truths if level in found]
 
 
-def overlap(body: BodyMask, mask: Volume, level: str) -> float:
-    """Dice of a body block with a label of a mask (VerSe numbers), on the block's samples."""
-    true = sample(mask, body.grid.points(), order=0, fill=0) == LABEL[level]
-    mine = body.occupancy >= 0.5
-    return float(2 * (true & mine).sum() / max(true.sum() + mine.sum(), 1))
-
-
 def _row(case: Case, level: str, search: str, finding: Finding, body: BodyMask | None) -> Row:
     return Row(
         **_known(case, level, search),
@@ -196,7 +189,7 @@ def _row(case: Case, level: str, search: str, finding: Finding, body: BodyMask |
         interval=finding.grade_interval,
         outcome=finding.reason if finding.state == NOT_ASSESSED else finding.state,
         edge_sd_mm=_edge_sd(finding),
-        dice=None if body is None else overlap(body, case.mask, level),
+        dice=None if body is None else overlap(body, case.mask, LABEL[level]),
         loss=_loss(finding),
         posterior_loss=finding.height_loss.get("posterior", float("nan")),
         loss_interval=_fractions(finding.loss_interval_percent),
@@ -309,7 +302,7 @@ def evaluate_folder(
                 if not given.get(finding.level) or finding.level not in true:
                     continue
                 mine = bodies.get(finding.level)
-                same = None if mine is None else _same(mine, true[finding.level])
+                same = None if mine is None else dice(mine, true[finding.level])
                 rows.append(
                     Row(
                         case.person, finding.level, search, float(ct.spacing.max()), given[finding.level],
@@ -336,15 +329,6 @@ def usable(searches: Sequence[str] | None) -> tuple[str, ...]:
         return tuple(dict.fromkeys(searches))
     learned = choose_finder("auto").about["source"] == "network"
     return (TRUE_MASK, "classical", "network") if learned else (TRUE_MASK, "classical")
-
-
-def _same(body: BodyMask, other: BodyMask) -> float:
-    """Dice of two body blocks."""
-    affine = other.grid.affine
-    assert affine is not None  # body blocks are rigid
-    theirs = sample(Volume(other.occupancy, affine), body.grid.points(), fill=0.0) >= 0.5
-    mine = body.occupancy >= 0.5
-    return float(2 * (theirs & mine).sum() / max(theirs.sum() + mine.sum(), 1))
 
 
 def _loss(finding: Finding) -> float:

@@ -26,6 +26,8 @@ _SIDE_MM = 32
 _BESIDE_HU = 40.0
 _SSIM_PIXELS, _SSIM_SIGMA = 11, 1.5
 _RANGE_HU = 1100.0
+_LEAST_CONFIDENCE = 0.5
+"""Of a body that is taken for one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +67,7 @@ def flat_body(patch: Image) -> FlatBody | None:
         found = measure(body)
     except MaskError:
         return None
-    if "low_confidence_mask" in body.flags:
+    if body.confidence < _LEAST_CONFIDENCE:
         return None
     rows, columns = np.mgrid[: len(patch), : len(patch)]
     points = np.stack([np.zeros(rows.shape), half - columns, half - rows], -1)
