@@ -284,6 +284,10 @@ def evaluate_segmentation(
         Path | None, typer.Option("--data", help="VerSe-style folder with body masks, instead of phantoms.")
     ] = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that draw and grade phantoms.")] = 1,
+    slice_mm: Annotated[
+        list[float] | None,
+        typer.Option("--slice-mm", min=0.3, max=10.0, help="Thickness of slices, several in turn; may be repeated."),
+    ] = None,
 ) -> None:
     """Grade spines with bodies found on CT beside those of true masks: heights, grades, abstention, intervals."""
     with _needing("Evaluation needs torch."):
@@ -293,7 +297,9 @@ def evaluate_segmentation(
     with _following("grading") as progress:
         chosen = bodies.usable(search)
         rows = (
-            bodies.evaluate_bodies(spines, seed, chosen, progress=progress, workers=workers)
+            bodies.evaluate_bodies(
+                spines, seed, chosen, progress=progress, workers=workers, slices_mm=slice_mm or bodies.SLICES_MM
+            )
             if data is None
             else bodies.evaluate_folder(data, chosen, progress=progress)
         )
