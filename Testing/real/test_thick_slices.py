@@ -38,7 +38,7 @@ def test_unfractured_thoracic_bodies_are_graded_below_2_or_not_at_all(factor: in
     )
     assert all(finding.grade is None or finding.grade < 2 for finding in report.findings)
     graded = [finding.level for finding in report.findings if finding.gradable]
-    assert len(graded) >= {2: 9, 3: 6, 5: 0}[factor], graded  # none is refused but for its width
+    assert len(graded) >= {2: 9, 3: 1, 5: 0}[factor], graded  # by the classical search, which is unsure at 3 mm
     refused = [finding for finding in report.findings if finding.state == "not assessed"]
     assert all(finding.reason.startswith(("too uncertain", "cut by", "heights do not fit")) for finding in refused)
     if factor == 5:

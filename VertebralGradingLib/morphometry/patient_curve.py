@@ -34,6 +34,8 @@ _SCATTER = (0.4, 3.0)
 """Least and largest scatter of a patient, as a share of the usual variance."""
 _FAINT = 1e-3
 """What a vertebra counts at least, so that a curve is defined where every one is broken."""
+_DOUBTFUL = 0.08
+"""From this uncertainty (log) on a vertebra counts less, and how much others scatter is not told from it."""
 _ROUNDS = 60
 
 
@@ -70,7 +72,9 @@ def fit_curve(
     usual = expected_log_heights(positions, known)
     excess = log_heights - usual
     design, prior = _design(positions, known)
-    measured = float((sd**2).mean())
+    variance_seen = (sd**2).mean(axis=1)
+    measured = float(np.minimum(variance_seen, _DOUBTFUL**2).mean())
+    trust = np.minimum(_DOUBTFUL**2 / np.maximum(variance_seen, 1e-9), 1.0)
     count = len(positions)
     best = np.sort(excess.max(axis=1))[::-1]
     fit = np.array([best[: max(1, (count + 2) // 3)].mean() - 0.02, 0.0, 0.0, 0.0])
@@ -85,7 +89,7 @@ def fit_curve(
         share = (_SOUND + sound.sum()) / (_SOUND + _BROKEN + count)
         own = float((sound * distance).sum()) / 3.0 * scatter
         scatter = float(np.clip((_USUAL + own) / (_USUAL + sound.sum()), *_SCATTER))
-        weighted = np.maximum(sound, _FAINT)[:, None, None] * (inverse @ design)
+        weighted = np.maximum(sound * trust, _FAINT)[:, None, None] * (inverse @ design)
         precision = prior + np.einsum("nij,nik->jk", design, weighted)
         new = np.linalg.solve(precision, np.einsum("nij,ni->j", weighted, excess))
         if np.abs(new - fit).max() < 1e-7:
