@@ -54,6 +54,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/evaluation/overlap.py
   VertebralGradingLib/evaluation/scanned.py
   VertebralGradingLib/evaluation/scenes.py
+  VertebralGradingLib/evaluation/spines.py
   VertebralGradingLib/evaluation/statistics.py
   VertebralGradingLib/evaluation/warps.py
   VertebralGradingLib/files.py

@@ -84,8 +84,8 @@ def _warp(
         return " / ".join(f"{value:.1f}" for value in values.values())
 
     seen = warp_files(ct, centroids, level, wanted, out, shape, mask, lowest, numbering, bodies)
-    OUT.print(f"{level}: {three(seen['heights_mm'])} mm (front / middle / back); before, as far as can be told, "
-              f"{three(seen['healthy_mm'])} mm")  # fmt: skip
+    OUT.print(f"{level}: {three(seen['heights_mm'])} mm (anterior / middle / posterior)")
+    OUT.print(f"before any fracture, as far as can be told: {three(seen['healthy_mm'])} mm")
     for n, asked in enumerate(seen["wanted"]):
         why = "; ".join(seen["reasons"][n])
         note = f"; no convincing picture: {why}" if why else ""

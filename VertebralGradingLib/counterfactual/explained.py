@@ -113,7 +113,9 @@ def _reference(values: Any) -> NDArray[np.float64] | None:
         isinstance(v, (int, float)) and not isinstance(v, bool) for v in values
     )
     if not numbers or len(values) != 3 or not 0.0 < min(values) <= max(values) < 100.0:
-        raise InputError("The expected heights cannot be used.", "Give three heights in mm: front, middle, back.")
+        raise InputError(
+            "The expected heights cannot be used.", "Give three heights in mm: anterior, middle, posterior."
+        )
     return np.array(values, dtype=np.float64)
 
 

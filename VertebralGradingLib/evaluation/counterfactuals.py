@@ -26,8 +26,8 @@ from VertebralGradingLib.evaluation.flat import (
     psnr,
     ssim,
 )
+from VertebralGradingLib.evaluation.spines import draw_spines
 from VertebralGradingLib.evaluation.statistics import by_subject, written
-from VertebralGradingLib.phantom.drawer import seed_of
 
 if TYPE_CHECKING:
     from VertebralGradingLib.diffusion_autoencoder.inference import Autoencoder, Counterfactual
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 SHAPES = ("wedge", "biconcave", "crush")
 LOSS_OF_GRADE = {1: 0.225, 2: 0.32, 3: 0.48}
 """Graded loss of the vertebra that stands for a grade."""
-_MAX_SPINES = 400
 _GALLERY_SPINES, _GALLERY = 24, 480
 _BATCH = 12
 _PREVIEW_TARGET = 0.5
@@ -140,17 +139,10 @@ def draw_cases(count: int, seed: int = 9000) -> Iterator[list[Case]]:
         count: of vertebrae.
         seed: fixes them.
     """
-    from VertebralGradingLib.phantom.pool import draw_pool
-
     given = 0
-    for number in range(_MAX_SPINES):
-        pool = draw_pool(1, seed_of(seed, number), mimic_rate=0.0)
-        rng = np.random.default_rng([seed, number, 1])
-        levels = list(rng.permutation([level for level in pool[0].levels if level[1:] != "1" or level[0] == "L"]))
-        broken = [level for level in levels if pool[0].graded_loss(level) >= 0.25]
-        whole = [level for level in levels if level not in pool[0].truths]
-        for level in (*broken[:1], *whole[:1]):
-            cases = _cases(pool, str(level), int(rng.integers(1 << 31)), f"{seed}-{number}")
+    for drawn in draw_spines(seed, 1, lambda level: level[1:] != "1" or level[0] == "L", 0.25):
+        for level in (*drawn.broken[:1], *drawn.whole[:1]):
+            cases = _cases(drawn.pool, level, int(drawn.rng.integers(1 << 31)), drawn.subject)
             if cases:
                 yield cases
                 given += 1

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from VertebralGradingLib.errors import MaskError
 from VertebralGradingLib.evaluation.counterfactuals import LOSS_OF_GRADE, SHAPES, Target
 from VertebralGradingLib.evaluation.flat import Image, Mask
+from VertebralGradingLib.evaluation.spines import draw_spines
 from VertebralGradingLib.image.volume import Volume
-from VertebralGradingLib.phantom.drawer import seed_of
 from VertebralGradingLib.spine.points import Point
 from VertebralGradingLib.spine.reformation import PATCH_SIZE, Grid
 
@@ -26,7 +26,6 @@ BLOCK = (224, PATCH_SIZE, 57)
 CLICK_SD_MM = 1.5
 """Scatter of centroids, per axis."""
 _LEAVES_MM = 10
-_MAX_SPINES = 400
 _EACH = 2
 """Broken and whole vertebrae of one spine, at most."""
 
@@ -85,18 +84,11 @@ def draw_scenes(count: int, seed: int = 9000) -> Iterator[Scene]:
         count: of vertebrae.
         seed: fixes them.
     """
-    from VertebralGradingLib.phantom.pool import draw_pool
-
     given = 0
-    for number in range(_MAX_SPINES):
-        pool = draw_pool(1, seed_of(seed, number), mimic_rate=0.0)
-        rng = np.random.default_rng([seed, number, 2])
-        levels = [str(level) for level in rng.permutation([one for one in pool[0].levels if one not in ("T1", "L5")])]
-        broken = [level for level in levels if pool[0].graded_loss(level) >= LOSS_OF_GRADE[1]]
-        whole = [level for level in levels if level not in pool[0].truths]
-        for pair in zip(_padded(broken), _padded(whole), strict=True):
+    for drawn in draw_spines(seed, 2, lambda level: level not in ("T1", "L5"), LOSS_OF_GRADE[1]):
+        for pair in zip(_padded(drawn.broken), _padded(drawn.whole), strict=True):
             for level in (one for one in pair if one):
-                scene = _scene(pool, level, int(rng.integers(1 << 31)), f"{seed}-{number}")
+                scene = _scene(drawn.pool, level, int(drawn.rng.integers(1 << 31)), drawn.subject)
                 if scene is not None:
                     yield scene
                     given += 1

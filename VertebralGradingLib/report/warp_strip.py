@@ -91,8 +91,8 @@ def slider_text(live: LiveWarp, answer: Mapping[str, Any], grade: float) -> str:
     heights = " / ".join(f"{value:.1f}" for value in live.heights(grade))
     own, before = _three(answer["heights_mm"]), _three(answer["healthy_mm"])
     return (
-        f"Its own CT, warped, nothing drawn anew: {heights} mm front/middle/back at grade {grade:.1f}; {own} mm as it "
-        f"is, {before} mm before any fracture (estimated)."
+        f"Its own CT, warped, nothing drawn anew: {heights} mm anterior/middle/posterior at grade {grade:.1f}; "
+        f"{own} mm as it is, {before} mm before any fracture (estimated)."
     )
 
 
@@ -118,7 +118,7 @@ def _wrapped(text: str, letters: int) -> list[str]:
 def _told_as_is(answer: Mapping[str, Any], level: str) -> list[str]:
     return [
         f"graded {answer['score']:.1f} against its own earlier heights",
-        f"{_three(answer['heights_mm'])} mm front/middle/back",
+        f"{_three(answer['heights_mm'])} mm anterior/middle/posterior",
         f"before: {_three(answer['healthy_mm'])} mm (estimated)",
     ]
 
@@ -126,9 +126,9 @@ def _told_as_is(answer: Mapping[str, Any], level: str) -> list[str]:
 def _told(answer: Mapping[str, Any], n: int) -> list[str]:
     moved = answer["moved_mm"][n]
     return [
-        f"{_three(answer['reached_mm'][n])} mm front/middle/back",
-        f"upper endplate {_three(moved['upper'], True)} mm",
-        f"lower endplate {_three(moved['lower'], True)} mm",
+        f"{_three(answer['reached_mm'][n])} mm anterior/middle/posterior",
+        f"superior endplate {_three(moved['upper'], True)} mm",
+        f"inferior endplate {_three(moved['lower'], True)} mm",
         f"spine above: tilt {answer['tilt_deg'][n]:+.0f}°, down {answer['sink_mm'][n]:+.1f} mm",
     ]
 
