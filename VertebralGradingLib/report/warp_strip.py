@@ -118,7 +118,7 @@ def _wrapped(text: str, letters: int) -> list[str]:
 def _told_as_is(answer: Mapping[str, Any], level: str) -> list[str]:
     return [
         f"graded {answer['score']:.1f} against its own earlier heights",
-        f"{_three(answer['heights_mm'])} mm anterior/middle/posterior",
+        f"{_three(answer['heights_mm'])} mm ant / mid / post",
         f"before: {_three(answer['healthy_mm'])} mm (estimated)",
     ]
 
@@ -126,7 +126,7 @@ def _told_as_is(answer: Mapping[str, Any], level: str) -> list[str]:
 def _told(answer: Mapping[str, Any], n: int) -> list[str]:
     moved = answer["moved_mm"][n]
     return [
-        f"{_three(answer['reached_mm'][n])} mm anterior/middle/posterior",
+        f"{_three(answer['reached_mm'][n])} mm ant / mid / post",
         f"superior endplate {_three(moved['upper'], True)} mm",
         f"inferior endplate {_three(moved['lower'], True)} mm",
         f"spine above: tilt {answer['tilt_deg'][n]:+.0f}°, down {answer['sink_mm'][n]:+.1f} mm",
