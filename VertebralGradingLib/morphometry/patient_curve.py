@@ -49,6 +49,7 @@ class PatientCurve:
         sound: (n,) chance that the vertebra has lost no height.
         scatter: variance of the patient's vertebrae around the curve, as a share of the usual one.
         size: the patient's size against the norms (log).
+        known: whether its places are anatomical levels.
     """
 
     log_mm: NDArray[np.float64]
@@ -56,6 +57,7 @@ class PatientCurve:
     sound: NDArray[np.float64]
     scatter: float
     size: float
+    known: bool
 
 
 def fit_curve(
@@ -96,7 +98,7 @@ def fit_curve(
             break
         fit = 0.5 * fit + 0.5 * new
     variance = np.einsum("nij,jk,nik->ni", design, np.linalg.inv(precision), design)
-    return PatientCurve(usual + design @ fit, np.sqrt(variance), sound, scatter, float(fit[0]))
+    return PatientCurve(usual + design @ fit, np.sqrt(variance), sound, scatter, float(fit[0]), known)
 
 
 def _design(positions: NDArray[np.float64], known: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -107,6 +107,14 @@ def _own(
     return size, granted, (1.0 - kept) * apart
 
 
+def _vouched(posterior: float) -> float:
+    """How much larger than its curve a body is, told by a posterior height above it (log), where levels are not known.
+
+    Norms cannot say there what is usual at its place, and no compression makes a posterior wall taller.
+    """
+    return max(posterior, 0.0) * SD_VERTEBRA**2 / (SD_VERTEBRA**2 + SD_RATIO**2)
+
+
 def _spread(curve: PatientCurve, n: int) -> tuple[float, NDArray[np.float64]]:
     """Standard deviations (log) of a vertebra's expected heights: what they share, and (3,) what is each one's own."""
     sd, nature = curve.sd[n], float(np.sqrt(curve.scatter))
@@ -132,6 +140,8 @@ def _grade_one(
     log_height: NDArray[np.float64], height_sd: NDArray[np.float64], curve: PatientCurve, n: int, weak: bool
 ) -> HeightGrade:
     expected = curve.log_mm[n]
+    if not curve.known:
+        expected = expected + _vouched(float(log_height[2] - expected[2]))
     size, granted, proportions = _own(log_height - expected, height_sd, curve.scatter)
     reference = expected + granted * size + proportions
     loss = 1.0 - np.exp(log_height - reference)
