@@ -85,7 +85,7 @@ def logic(module: Any) -> Iterator[Any]:
         qt_actions.wait_until(lambda: not is_running(pid), 30, "the end of the worker")
     qt_actions.settle()
     assert observers(slicer.mrmlScene) == counted
-    assert set(os.listdir(slicer.app.temporaryPath)) == before
+    qt_actions.wait_until(lambda: set(os.listdir(slicer.app.temporaryPath)) == before, 30, "the end of temporary files")
 
 
 def _pid(logic: Any) -> int:
