@@ -158,6 +158,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/phantom/pool.py
   VertebralGradingLib/phantom/realism.py
   VertebralGradingLib/phantom/soft.py
+  VertebralGradingLib/phantom/states.py
   VertebralGradingLib/phantom/subjects.py
   VertebralGradingLib/phantom/tables.py
   VertebralGradingLib/phantom/texture.py
@@ -242,6 +243,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/training/latent.py
   VertebralGradingLib/training/loop.py
   VertebralGradingLib/training/openings.py
+  VertebralGradingLib/training/pairs.py
   VertebralGradingLib/training/patches.py
   VertebralGradingLib/training/runs.py
   VertebralGradingLib/training/segmentation.py

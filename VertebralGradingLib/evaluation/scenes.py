@@ -7,11 +7,10 @@ grade 3 in each of them. Place, look and scanner stay, noise is drawn anew.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from VertebralGradingLib.errors import MaskError
 from VertebralGradingLib.evaluation.counterfactuals import LOSS_OF_GRADE, SHAPES, Target
@@ -103,10 +102,9 @@ def _padded(levels: list[str]) -> list[str]:
 def _scene(pool: list[Any], level: str, seed: int, subject: str) -> Scene | None:
     """One scene; None where the body cannot take one of the shapes, or the scan does not show it."""
     from VertebralGradingLib.morphometry.genant import grade_of_loss
-    from VertebralGradingLib.phantom.dataset import DatasetOptions, PhantomDataset
     from VertebralGradingLib.phantom.fracture import fracture
     from VertebralGradingLib.phantom.parameters import healed
-    from VertebralGradingLib.phantom.patches import Pose
+    from VertebralGradingLib.phantom.states import States
     from VertebralGradingLib.phantom.truth import body_heights
 
     spine, loss = pool[0].spine, pool[0].graded_loss(level)
@@ -119,47 +117,33 @@ def _scene(pool: list[Any], level: str, seed: int, subject: str) -> Scene | None
             states = [fracture(spine, level, lost, seed, shape) for _, lost, shape in wanted]
         except (ValueError, MaskError):
             return None
-    data = PhantomDataset(pool, seed, DatasetOptions(jitter=0.5, shape=BLOCK))
-    item = [(0, level)]
-    block = replace(data.poses(item, [seed])[0], cut=(0, 0, 0, 0))
-    middle = [(n - m) // 2 for n, m in zip(BLOCK, (PATCH_SIZE, PATCH_SIZE, 1), strict=True)]
-    grid = block.grid.box(middle, [a + m for a, m in zip(middle, (PATCH_SIZE, PATCH_SIZE, 1), strict=True)])
-    flat = Pose(grid, (0, 0, 0, 0))
-    image, labels = data.scanned([spine], item, [seed], [block])
-    affine = block.grid.affine
-    assert affine is not None  # poses are rigid
-    ct = Volume(np.rint(image[0, 0].numpy()).astype(np.int16), affine)
-    mask = Volume(labels[0, 0].numpy(), affine)
-    number = len(states)
-    pictures, bodies = data.scanned(states, item * number, [seed] * number, [flat] * number)
-    taller = Pose(
-        block.grid.box(
-            [middle[0] - 1, *middle[1:]],
-            [middle[0] + PATCH_SIZE, *(m + n for m, n in zip(middle[1:], (PATCH_SIZE, 1), strict=True))],
-        ),
-        (0, 0, 0, 0),
-    )
-    again, _ = data.scanned(states, item * number, [seed] * number, [taller] * number)  # noise follows the shape
-    row, column, depth = middle
-    cut = (slice(row, row + PATCH_SIZE), slice(column, column + PATCH_SIZE), depth)
-    here, seen = mask.array[cut], ct.array[cut].astype(np.float32)
+    shown = States(pool, level, seed, BLOCK)
+    ct, mask = shown.scanned(spine)
+    pictures, bodies = shown.pictures(states)
+    again, _ = shown.pictures(states, again=True)
+    here, seen = shown.in_patch(mask.array), shown.in_patch(ct.array).astype(np.float32)
     own = int(here[PATCH_SIZE // 2, PATCH_SIZE // 2])
-    masks = bodies[:, 0].numpy() == own
+    masks = bodies == own
     if own == 0 or masks.sum((1, 2)).min() < 100 or (here == own).sum() < 100:
         return None
     aims = [
-        Aim(
-            grade,
-            lost,
-            Target(name, pictures[k, 0].numpy(), masks[k], body_heights(states[k], level)),
-            again[k, 0, 1:].numpy(),
-        )
+        Aim(grade, lost, Target(name, pictures[k], masks[k], body_heights(states[k], level)), again[k])
         for k, (grade, lost, name) in enumerate(wanted)
     ]
-    points, clicks = _marked(data, pool[0].levels, ct, seed)
     beside = [here == other for other in np.unique(here) if other not in (0, own) and _whole(here == other)]
     return Scene(
-        subject, level, grade_of_loss(max(loss, 0.0)), ct, mask, points, clicks, grid, seen, here == own, beside, aims
+        subject,
+        level,
+        grade_of_loss(max(loss, 0.0)),
+        ct,
+        mask,
+        shown.points(ct),
+        shown.points(ct, CLICK_SD_MM),
+        shown.grid,
+        seen,
+        here == own,
+        beside,
+        aims,
     )
 
 
@@ -167,21 +151,3 @@ def _whole(mask: Mask) -> bool:
     """Whether a body lies so far inside of a patch that it does not leave it when it moves."""
     inner = mask[_LEAVES_MM:-_LEAVES_MM, _LEAVES_MM:-_LEAVES_MM]
     return bool(inner.sum() == mask.sum())
-
-
-def _marked(data: Any, levels: list[str], ct: Volume, seed: int) -> tuple[tuple[Point, ...], tuple[Point, ...]]:
-    """Exact middles of the bodies in a CT, and scattered ones."""
-    from VertebralGradingLib.phantom.patches import body_middle
-
-    spine, frames = data.pool[0].spine, data._ready(0).frames
-    rng = np.random.default_rng([seed, 3])
-    exact: list[Point] = []
-    scattered: list[Point] = []
-    for level in levels:
-        frame: NDArray[np.float64] = frames[spine.levels.index(level)]
-        middle = frame[:3, :3] @ body_middle(spine, level) + frame[:3, 3]
-        if ct.contains(middle):
-            for points, place in ((exact, middle), (scattered, middle + rng.normal(0.0, CLICK_SD_MM, 3))):
-                x, y, z = (float(v) for v in place)
-                points.append(Point((x, y, z), level, level))
-    return tuple(exact), tuple(scattered)
