@@ -33,11 +33,15 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/counterfactual/warp.py
   VertebralGradingLib/demo.py
   VertebralGradingLib/diffusion_autoencoder/__init__.py
+  VertebralGradingLib/diffusion_autoencoder/blocks.py
+  VertebralGradingLib/diffusion_autoencoder/flow.py
+  VertebralGradingLib/diffusion_autoencoder/head.py
   VertebralGradingLib/diffusion_autoencoder/inference.py
   VertebralGradingLib/diffusion_autoencoder/latent.py
   VertebralGradingLib/diffusion_autoencoder/method.py
   VertebralGradingLib/diffusion_autoencoder/network.py
   VertebralGradingLib/diffusion_autoencoder/patches.py
+  VertebralGradingLib/diffusion_autoencoder/refine.py
   VertebralGradingLib/diffusion_autoencoder/sampler.py
   VertebralGradingLib/errors.py
   VertebralGradingLib/evaluation/__init__.py
@@ -241,7 +245,9 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/training/folders.py
   VertebralGradingLib/training/healthivert.py
   VertebralGradingLib/training/latent.py
+  VertebralGradingLib/training/latent_flow.py
   VertebralGradingLib/training/loop.py
+  VertebralGradingLib/training/measured.py
   VertebralGradingLib/training/openings.py
   VertebralGradingLib/training/pairs.py
   VertebralGradingLib/training/patches.py
@@ -250,6 +256,8 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/training/shards.py
   VertebralGradingLib/training/slice_folders.py
   VertebralGradingLib/training/slices.py
+  VertebralGradingLib/training/warped.py
+  VertebralGradingLib/training/warped_tasks.py
   )
 set(VertebralGradingLib_RESOURCES
   Resources/colors/grades.json

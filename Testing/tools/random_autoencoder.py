@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from VertebralGradingLib.diffusion_autoencoder.blocks import ResidualBlock
 from VertebralGradingLib.diffusion_autoencoder.inference import FILES, MODEL
-from VertebralGradingLib.diffusion_autoencoder.network import AutoencoderConfig, DiffusionAutoencoder, ResidualBlock
+from VertebralGradingLib.diffusion_autoencoder.network import AutoencoderConfig, DiffusionAutoencoder
 from VertebralGradingLib.training import autoencoder
 from VertebralGradingLib.training.latent import Labelled, fit_grader
 

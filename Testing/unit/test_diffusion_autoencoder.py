@@ -21,12 +21,12 @@ from typer.testing import CliRunner  # noqa: E402
 from VertebralGradingLib import pipeline  # noqa: E402
 from VertebralGradingLib.cli import app  # noqa: E402
 from VertebralGradingLib.diffusion_autoencoder import method  # noqa: E402
+from VertebralGradingLib.diffusion_autoencoder.blocks import ResidualBlock  # noqa: E402
 from VertebralGradingLib.diffusion_autoencoder.inference import FILES, MODEL, Autoencoder, box  # noqa: E402
 from VertebralGradingLib.diffusion_autoencoder.latent import LatentGrader  # noqa: E402
 from VertebralGradingLib.diffusion_autoencoder.network import (  # noqa: E402
     AutoencoderConfig,
     DiffusionAutoencoder,
-    ResidualBlock,
 )
 from VertebralGradingLib.diffusion_autoencoder.patches import finer, psnr, to_hu, to_network  # noqa: E402
 from VertebralGradingLib.errors import CentroidError, InputError, MethodError  # noqa: E402

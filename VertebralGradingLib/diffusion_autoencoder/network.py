@@ -11,7 +11,7 @@ predictor (``guide``).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 from typing import Any
@@ -20,9 +20,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from VertebralGradingLib.diffusion_autoencoder.blocks import (
+    Attention,
+    ResidualBlock,
+    resampled,
+    run_parts,
+    sinusoids,
+    zeroed,
+)
 from VertebralGradingLib.spine.reformation import PATCH_SIZE
 
-_TIME_PERIOD = 10000.0
+SHOWN = ("warped picture", "body in it")
+"""What a noise predictor can be shown of a warp: in -1..1, and 0 or 1; zeros where there is none."""
 _GUIDE_FACTOR = 8
 """By which the guide's first map is smaller than the patch: three doublings."""
 
@@ -44,6 +53,7 @@ class AutoencoderConfig:
         condition: length the latent is narrowed to before it modulates, 0 for none.
         places: channels in which the encoder's last map is read place by place, 0 for its mean, as published.
         guide: channels of the map that the latent is drawn out to for a guiding picture, 0 for none, as published.
+        warped: 1 where the noise predictor can also be shown a warped picture and the body in it, 0 as published.
         groups: of the group normalisations.
         dropout: in residual blocks.
     """
@@ -61,6 +71,7 @@ class AutoencoderConfig:
     condition: int = 0
     places: int = 0
     guide: int = 0
+    warped: int = 0
     groups: int = 32
     dropout: float = 0.1
 
@@ -164,7 +175,8 @@ class NoisePredictor(nn.Module):
         latent = config.condition or config.latent
         width = config.width * config.denoiser[0]
         self.guide = Guide(config) if config.guide else None
-        self.first = nn.Conv2d(config.fold**2 * (2 if config.guide else 1), width, 3, padding=1)
+        seen = 1 + (1 if config.guide else 0) + (len(SHOWN) if config.warped else 0)
+        self.first = nn.Conv2d(config.fold**2 * seen, width, 3, padding=1)
         kept, factor = [width], config.fold
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for n, times in enumerate(config.denoiser):
@@ -197,9 +209,11 @@ class NoisePredictor(nn.Module):
                     factor //= 2
                 self.up.append(nn.ModuleList(parts))
         self.norm = nn.GroupNorm(config.groups, width)
-        self.last = _zero(nn.Conv2d(width, config.fold**2, 3, padding=1))
+        self.last = zeroed(nn.Conv2d(width, config.fold**2, 3, padding=1))
 
-    def forward(self, x: Tensor, time: Tensor, z: Tensor, drawn: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, time: Tensor, z: Tensor, drawn: Tensor | None = None, warped: Tensor | None = None
+    ) -> Tensor:
         """Noise (B, 1, size, size).
 
         Args:
@@ -207,19 +221,24 @@ class NoisePredictor(nn.Module):
             time: (B,) 0..T-1.
             z: (B, latent) z_sem.
             drawn: the guiding picture, where it has been drawn already.
+            warped: (B, 2, size, size) :data:`SHOWN`, where the layout has it; None for an ordinary autoencoder.
         """
+        noisy = x
         if self.guide is not None:
             x = torch.cat([x, self.guide(z) if drawn is None else drawn], 1)
-        t = self.time(_sinusoids(time, self.config.width).to(x.dtype))
+        if self.config.warped:
+            shown = noisy.new_zeros(len(noisy), len(SHOWN), *noisy.shape[2:]) if warped is None else warped
+            x = torch.cat([x, shown], 1)
+        t = self.time(sinusoids(time, self.config.width).to(x.dtype))
         z = self.narrow(z)
         x = self.first(functional.pixel_unshuffle(x, self.config.fold))
         kept = [x]
         for parts in self.down:
-            x = _run(parts.children(), x, t, z)
+            x = run_parts(parts.children(), x, t, z)
             kept.append(x)
-        x = _run(self.middle, x, t, z)
+        x = run_parts(self.middle, x, t, z)
         for parts in self.up:
-            x = _run(parts.children(), torch.cat([x, kept.pop()], 1), t, z)
+            x = run_parts(parts.children(), torch.cat([x, kept.pop()], 1), t, z)
         return functional.pixel_shuffle(self.last(functional.silu(self.norm(x))), self.config.fold)
 
 
@@ -245,7 +264,7 @@ class Guide(nn.Module):
         """(B, 1, size, size) of latents (B, latent)."""
         x = self.first(self.spread(z).reshape(len(z), *self.shape))
         for n, block in enumerate(self.blocks):
-            x = block(x if n == 0 else _resampled(x, "up"))
+            x = block(x if n == 0 else resampled(x, "up"))
         return functional.pixel_shuffle(self.last(functional.silu(self.norm(x))), 2)
 
 
@@ -265,82 +284,3 @@ class DiffusionAutoencoder(nn.Module):
         """Noise in ``noisy`` as predicted with the latent of ``clean``."""
         noise: Tensor = self.denoiser(noisy, time, self.encoder(clean))
         return noise
-
-
-class ResidualBlock(nn.Module):
-    """Two convolutions with a shortcut; resampled after the first activation; modulated before the second.
-
-    Args:
-        inside, outside: channels.
-        config: groups, dropout and the embedding's length.
-        latent: length of the latent that modulates, 0 in the encoder, where nothing does.
-        resample: "", "down" or "up".
-    """
-
-    def __init__(
-        self, inside: int, outside: int, config: AutoencoderConfig, latent: int = 0, resample: str = ""
-    ) -> None:
-        super().__init__()
-        self.resample = resample
-        self.norm1, self.conv1 = nn.GroupNorm(config.groups, inside), nn.Conv2d(inside, outside, 3, padding=1)
-        self.norm2, self.conv2 = nn.GroupNorm(config.groups, outside), _zero(nn.Conv2d(outside, outside, 3, padding=1))
-        self.by_time = nn.Linear(config.embedding, 2 * outside) if latent else None
-        self.by_latent = nn.Linear(latent, outside) if latent else None
-        self.dropout = nn.Dropout(config.dropout)
-        self.skip = nn.Conv2d(inside, outside, 1) if inside != outside else nn.Identity()
-
-    def forward(self, x: Tensor, time: Tensor | None = None, z: Tensor | None = None) -> Tensor:
-        """(B, inside, H, W) -> (B, outside, H', W')."""
-        y = self.conv1(_resampled(functional.silu(self.norm1(x)), self.resample))
-        y = self.norm2(y)
-        if self.by_time is not None and self.by_latent is not None:
-            assert time is not None and z is not None  # a conditional block is given both
-            scale, shift = self.by_time(functional.silu(time))[..., None, None].chunk(2, 1)
-            y = y * (1.0 + scale) + shift
-            y = y * (1.0 + self.by_latent(functional.silu(z))[..., None, None])
-        y = self.conv2(self.dropout(functional.silu(y)))
-        out: Tensor = self.skip(_resampled(x, self.resample)) + y
-        return out
-
-
-class Attention(nn.Module):
-    """Every place looks at every other one; one head, with a shortcut."""
-
-    def __init__(self, channels: int, groups: int) -> None:
-        super().__init__()
-        self.norm = nn.GroupNorm(groups, channels)
-        self.ask = nn.Conv1d(channels, 3 * channels, 1)
-        self.last = _zero(nn.Conv1d(channels, channels, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> the same shape."""
-        flat = x.flatten(2)
-        q, k, v = self.ask(self.norm(flat)).transpose(1, 2).chunk(3, 2)
-        seen = functional.scaled_dot_product_attention(q, k, v)
-        return (flat + self.last(seen.transpose(1, 2))).reshape(x.shape)
-
-
-def _run(parts: Iterable[nn.Module], x: Tensor, time: Tensor, z: Tensor) -> Tensor:
-    for part in parts:
-        x = part(x, time, z) if isinstance(part, ResidualBlock) else part(x)
-    return x
-
-
-def _resampled(x: Tensor, how: str) -> Tensor:
-    if how == "down":
-        return functional.avg_pool2d(x, 2)
-    return functional.interpolate(x, scale_factor=2.0, mode="nearest") if how == "up" else x
-
-
-def _sinusoids(time: Tensor, length: int) -> Tensor:
-    """(B,) -> (B, length) cosines and sines of falling frequency."""
-    half = length // 2
-    frequency = torch.exp(-math.log(_TIME_PERIOD) * torch.arange(half, device=time.device, dtype=torch.float32) / half)
-    angle = time.float()[:, None] * frequency
-    return torch.cat([angle.cos(), angle.sin()], 1)
-
-
-def _zero(layer: nn.Module) -> nn.Module:
-    for parameter in layer.parameters():
-        nn.init.zeros_(parameter)
-    return layer

@@ -9,24 +9,26 @@ import argparse
 import sys
 
 from VertebralGradingLib.errors import VertebralGradingError
-from VertebralGradingLib.training import autoencoder, healthivert, segmentation
+from VertebralGradingLib.training import autoencoder, healthivert, segmentation, warped
 from VertebralGradingLib.training.runs import RunOptions
 
 
 def main() -> None:
     """Train; prints a line for each row of the curve."""
     parser = argparse.ArgumentParser(prog="python -m VertebralGradingLib.training")
-    parser.add_argument("system", choices=["segmentation", "dae", "healthivert"])
+    parser.add_argument("system", choices=["segmentation", "dae", "healthivert", "counterfactual"])
     parser.add_argument("--config", default="default")
     parser.add_argument("--phantom", default="uniform")
     parser.add_argument("--view", default="sagittal", help="of healthivert: sagittal, coronal")
+    parser.add_argument("--stage", default="refine", help="of counterfactual: head, refine, measured")
+    parser.add_argument("--reader", help="of counterfactual, measured: weights of the body network that measures")
     parser.add_argument("--data")
-    parser.add_argument("--start", help="of dae: folder of a run to begin with the weights of")
+    parser.add_argument("--start", help="of dae, counterfactual: folder of a run to begin with the weights of")
     parser.add_argument("--out", required=True)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--minutes", type=float)
-    parser.add_argument("--blocks", "--patches", "--slices", help="folder of rendered samples")
+    parser.add_argument("--blocks", "--patches", "--slices", "--pairs", help="folder of rendered samples")
     args = parser.parse_args()
 
     def progress(what: str, done: int, total: int, row: dict[str, float]) -> None:
@@ -39,6 +41,9 @@ def main() -> None:
         if args.system == "dae":
             layout = autoencoder.configured(args.config, preset=args.phantom)
             autoencoder.train_autoencoder(layout, options, args.start)
+        elif args.system == "counterfactual":
+            stage = warped.configured(args.stage, warped.installed_network())
+            warped.train_warped(stage, options, args.start, args.reader)
         elif args.system == "healthivert":
             healthivert.train_healthivert(healthivert.configured(args.config, args.view), options)
         else:

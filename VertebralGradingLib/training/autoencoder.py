@@ -234,18 +234,32 @@ def _noise(denoiser: nn.Module, z: Tensor, x: Tensor, time: Tensor) -> Tensor:
 
 def moved(hu: Tensor, rng: np.random.Generator) -> Tensor:
     """Patches (B, C, N, N) turned, shifted, stretched and seen somewhat brighter or darker; margins are repeated."""
-    count, edge = len(hu), hu.shape[-1]
+    return relit(placed(hu, placement(len(hu), hu.shape[-1], rng)), rng)
+
+
+def placement(count: int, edge: int, rng: np.random.Generator) -> Tensor:
+    """(B, 2, 3) affine maps of :func:`placed`: a turn, a shift and a stretch for each of some patches."""
     angle = np.radians(rng.uniform(-_TURN_DEG, _TURN_DEG, count))
     size = np.exp(rng.uniform(-_STRETCH, _STRETCH, count))
     matrix = np.zeros((count, 2, 3), dtype=np.float32)
     matrix[:, 0, 0] = matrix[:, 1, 1] = np.cos(angle) * size
     matrix[:, 0, 1], matrix[:, 1, 0] = -np.sin(angle) * size, np.sin(angle) * size
     matrix[:, :, 2] = rng.uniform(-_SHIFT_MM, _SHIFT_MM, (count, 2)) * 2.0 / edge
-    places = functional.affine_grid(torch.from_numpy(matrix).to(hu.device), list(hu.shape), align_corners=False)
-    out = functional.grid_sample(hu, places, "bilinear", "border", align_corners=False)
+    return torch.from_numpy(matrix)
+
+
+def placed(values: Tensor, matrix: Tensor, how: str = "bilinear") -> Tensor:
+    """Patches (B, C, N, N) of any kind, moved; margins are repeated."""
+    places = functional.affine_grid(matrix.to(values.device), list(values.shape), align_corners=False)
+    return functional.grid_sample(values, places, how, "border", align_corners=False)
+
+
+def relit(hu: Tensor, rng: np.random.Generator) -> Tensor:
+    """Patches (B, C, N, N) HU seen somewhat brighter or darker, all channels alike."""
+    count = len(hu)
     shift = torch.from_numpy(rng.normal(0.0, 15.0, (count, 1, 1, 1)).astype(np.float32)).to(hu.device)
     scale = torch.from_numpy(rng.normal(1.0, 0.04, (count, 1, 1, 1)).astype(np.float32)).to(hu.device)
-    return out * scale + shift
+    return hu * scale + shift
 
 
 def train_autoencoder(
