@@ -22,6 +22,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/counterfactual/case.py
   VertebralGradingLib/counterfactual/checks.py
   VertebralGradingLib/counterfactual/columns.py
+  VertebralGradingLib/counterfactual/corrected.py
   VertebralGradingLib/counterfactual/explained.py
   VertebralGradingLib/counterfactual/field.py
   VertebralGradingLib/counterfactual/live.py
@@ -40,6 +41,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/diffusion_autoencoder/latent.py
   VertebralGradingLib/diffusion_autoencoder/method.py
   VertebralGradingLib/diffusion_autoencoder/network.py
+  VertebralGradingLib/diffusion_autoencoder/parts.py
   VertebralGradingLib/diffusion_autoencoder/patches.py
   VertebralGradingLib/diffusion_autoencoder/refine.py
   VertebralGradingLib/diffusion_autoencoder/sampler.py
@@ -54,12 +56,15 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/evaluation/height_tables.py
   VertebralGradingLib/evaluation/latent.py
   VertebralGradingLib/evaluation/latent_pictures.py
+  VertebralGradingLib/evaluation/learned.py
   VertebralGradingLib/evaluation/likeness.py
   VertebralGradingLib/evaluation/overlap.py
   VertebralGradingLib/evaluation/scanned.py
   VertebralGradingLib/evaluation/scenes.py
   VertebralGradingLib/evaluation/spines.py
   VertebralGradingLib/evaluation/statistics.py
+  VertebralGradingLib/evaluation/warp_runs.py
+  VertebralGradingLib/evaluation/warp_table.py
   VertebralGradingLib/evaluation/warps.py
   VertebralGradingLib/files.py
   VertebralGradingLib/findings/__init__.py

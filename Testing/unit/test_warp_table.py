@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 pytest.importorskip("monai")
 
 from VertebralGradingLib.counterfactual.case import warp_case
-from VertebralGradingLib.evaluation import scenes, warps
+from VertebralGradingLib.evaluation import scenes, warp_table, warps
 from VertebralGradingLib.evaluation.scenes import Scene
 from VertebralGradingLib.spine.anatomy import axis_position
 
@@ -42,8 +42,8 @@ def test_a_scene_shows_one_vertebra_twice(scene: Scene) -> None:
 
 
 def test_the_warp_is_judged_by_the_true_body_carried_along(scene: Scene) -> None:
-    study = warps._study(scene, warps.TRUE_MASK)
-    own = warps._measurement(study, scene.level)
+    study = warps.study_of(scene, warps.TRUE_MASK)
+    own = warps.measurement_of(study, scene.level)
     (aim,) = scene.aims
     others = warps.Neighbourhood(
         np.stack([aim.target.image, aim.target.image + 200.0]).astype(np.float32),
@@ -51,27 +51,28 @@ def test_the_warp_is_judged_by_the_true_body_carried_along(scene: Scene) -> None
         np.full(2, axis_position(scene.level)),
         np.stack([aim.target.heights_mm, np.zeros(3)]),
     )
-    rows = {row.method: row for row in warps._baselines(scene, aim, others, own)}
+    judge = warps.Judge(others)
+    rows = {row.method: row for row in judge._baselines(scene, aim, own)}
     assert rows["nearest patch"].mae_mm == 0.0  # the true picture itself, out of two
     assert rows["nearest patch"].ssim == pytest.approx(1.0, abs=1e-4)
     assert rows["true picture, scanned again"].ssim < 1.0
     case = warp_case(study, scene.level)
-    row = warps._warped(scene, [aim], case, own, "warp", warps._request(aim, alone=False))
+    (row,) = judge._warped(scene, [aim], case, own, "warp", warps.request_of(aim, alone=False))
     assert row.mae_mm < rows["no edit"].mae_mm / 3
     assert row.ssim > rows["no edit"].ssim
     assert 0.0 <= row.excess < 0.3
-    exact = warps._warped(scene, [aim], case, own, "warp", aim.target.heights_mm)
+    (exact,) = judge._warped(scene, [aim], case, own, "warp", aim.target.heights_mm)
     assert exact.mae_mm < 0.1  # given the true heights, the true body comes out with them
     assert np.isnan(exact.excess)
 
 
 def test_the_table_counts_what_is_missing_and_hidden(scene: Scene) -> None:
-    nothing = warps._nothing(scene, scene.aims[0], "warp, found mask")
+    nothing = warps.nothing(scene, scene.aims[0], "warp, found mask")
     drawn = replace(nothing, subject="b", mae_mm=1.0, bias_mm=-1.0, ssim=0.5, ssim_low=0.7, detail=0.9, hidden=False)
-    lines = warps.describe([nothing, drawn, replace(drawn, subject="c", mae_mm=2.0, least_jacobian=0.4)])
+    lines = warp_table.describe([nothing, drawn, replace(drawn, subject="c", mae_mm=2.0, least_jacobian=0.4)])
     line = next(line for line in lines if "found mask" in line)
     assert "1.50 [" in line
     assert "1 of 3" in line
     assert line.rstrip().endswith("1")
     assert lines[-1].endswith("0.400")
-    assert any("nothing drawn" in one for one in warps.describe([nothing]))
+    assert any("nothing drawn" in one for one in warp_table.describe([nothing]))

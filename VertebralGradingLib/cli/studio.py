@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from VertebralGradingLib.evaluation.warp_runs import Methods
     from VertebralGradingLib.healthivert.rhlv import View
     from VertebralGradingLib.training.runs import RunOptions
 
@@ -235,11 +236,28 @@ def evaluate_counterfactuals(
         bool, typer.Option("--project/--no-project", help="Leave out directions that follow the level.")
     ] = True,
     by: Annotated[By, typer.Option("--by", help="What draws: dae (the autoencoder and others), warp.")] = By.dae,
+    learned: Annotated[
+        bool, typer.Option("--learned/--no-learned", help="Of warp: networks beside it, read by the body network.")
+    ] = False,
+    refine: Annotated[
+        Path | None, typer.Option("--refine", help="Training run of a noise predictor that is shown the warp.")
+    ] = None,
+    head: Annotated[Path | None, typer.Option("--head", help="Training run of a warp head.")] = None,
+    flow: Annotated[Path | None, typer.Option("--flow", help="Training run of a flow on latents.")] = None,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Of warp: processes that judge.")] = 1,
+    rows: Annotated[
+        Path | None, typer.Option("--rows", help="Of warp: CSV of all rows; an unfinished one is gone on with.")
+    ] = None,
 ) -> None:
     """Compare counterfactuals with true images of the same synthetic vertebra at the wanted grade."""
     if by is By.warp:
-        _evaluate_warp(vertebrae, seed)
+        with _needing("Evaluation needs torch and MONAI."):
+            from VertebralGradingLib.evaluation.warp_runs import Methods
+        networks = learned or any(run is not None for run in (refine, head, flow))
+        _evaluate_warp(vertebrae, seed, Methods(networks, refine, head, flow, preset), workers, rows)
         return
+    if learned or workers > 1 or any(one is not None for one in (refine, head, flow, rows)):
+        raise typer.BadParameter("--learned, --refine, --head, --flow, --workers and --rows belong to --by warp")
     with _needing("Evaluation needs torch and MONAI."):
         from VertebralGradingLib.diffusion_autoencoder.method import loaded
         from VertebralGradingLib.evaluation import counterfactuals
@@ -253,23 +271,20 @@ def evaluate_counterfactuals(
         ERR.print(f"without HealthiVert-GAN: {escape(error.message)}")
     else:
         others["HealthiVert-GAN"] = lambda c: pseudo_healthy_patch(generators, c.image, c.mask, c.position)
-    gallery, rows = counterfactuals.draw_gallery(system), list[counterfactuals.Row]()
+    gallery, found = counterfactuals.draw_gallery(system), list[counterfactuals.Row]()
     with _following("drawing") as progress:
         for done, cases in enumerate(counterfactuals.draw_cases(vertebrae, seed)):
-            rows += counterfactuals.judge(system, cases, gallery, preset, project, others)
+            found += counterfactuals.judge(system, cases, gallery, preset, project, others)
             progress(done + 1, vertebrae)
-    _print(counterfactuals.describe(rows))
+    _print(counterfactuals.describe(found))
 
 
-def _evaluate_warp(vertebrae: int, seed: int) -> None:
+def _evaluate_warp(vertebrae: int, seed: int, methods: Methods, workers: int, rows_file: Path | None) -> None:
     with _needing("Evaluation needs torch and MONAI."):
-        from VertebralGradingLib.evaluation import scenes, warps
-    others, rows = warps.draw_neighbourhood(), list[warps.WarpRow]()
+        from VertebralGradingLib.evaluation import warp_runs, warp_table
     with _following("warping") as progress:
-        for done, scene in enumerate(scenes.draw_scenes(vertebrae, seed)):
-            rows += warps.judge_scene(scene, others)
-            progress(done + 1, vertebrae)
-    _print(warps.describe(rows))
+        rows = warp_runs.compare(vertebrae, seed, methods, workers, progress, rows_file)
+    _print(warp_table.describe(rows))
 
 
 @evaluate.command("segmentation")

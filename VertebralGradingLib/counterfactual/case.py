@@ -16,6 +16,7 @@ from VertebralGradingLib.counterfactual.warp import Warp, Warper, mask_on, pictu
 from VertebralGradingLib.errors import CentroidError, MethodError
 from VertebralGradingLib.findings.flags import CUT
 from VertebralGradingLib.image.volume import Volume
+from VertebralGradingLib.morphometry.body import BodyMask
 from VertebralGradingLib.morphometry.genant import GRADE_BOUNDS
 from VertebralGradingLib.spine.reformation import Grid
 from VertebralGradingLib.study import MeasuredVertebra, Study
@@ -54,6 +55,8 @@ class WarpCase:
         warper: what moves, and how.
         tone: grey of sound neighbours, None where there is none.
         flags: of the vertebra.
+        above: the next body above, None where it is not known.
+        below: the next body below, None where it is not known.
     """
 
     level: str
@@ -61,6 +64,8 @@ class WarpCase:
     warper: Warper
     tone: Tone | None
     flags: tuple[str, ...]
+    above: BodyMask | None = None
+    below: BodyMask | None = None
 
     @cached_property
     def gas(self) -> float:
@@ -134,7 +139,8 @@ def warp_case(
         _arches(study, level, above),
         posture,
     )
-    return WarpCase(level, study.ct, warper, _tone(study, place), items[place].flags)
+    bodies = [None if one is None or one.measurement is None else one.measurement.body for one in (above, below)]
+    return WarpCase(level, study.ct, warper, _tone(study, place), items[place].flags, *bodies)
 
 
 def _next(items: list[MeasuredVertebra], place: int, step: int) -> MeasuredVertebra | None:

@@ -167,6 +167,12 @@ class Field:
         points = grid.points()
         return self.source(points) - points
 
+    def flow_on(self, grid: Grid) -> NDArray[np.float32]:
+        """(2, rows, columns) mm along rows and columns of a flat grid, from its places to where they are read."""
+        moved = self.on_grid(grid)[:, :, 0]
+        axes = grid.origin[1] - grid.origin[0], grid.column_step[0]
+        return np.stack([moved @ (axis / np.linalg.norm(axis)) for axis in axes]).astype(np.float32)
+
 
 def _within(distance: Floats, reach: tuple[float, float]) -> Floats:
     """1 up to the nearer, 0 from the farther distance on, smoothly."""

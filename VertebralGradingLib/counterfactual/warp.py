@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,14 @@ _MIDDLE = (np.array(SHAPE) - 1) / 2
 _ROOM = (30, 6, 2)
 """Samples of a body block by which a body may grow or move: along the height, front to back, side to side."""
 _UP_MM = np.arange(-60.0, 145.0, 1.0)
+
+
+class Moves(Protocol):
+    """Whatever tells where in the CT places of the new picture are read."""
+
+    def source(self, points_ras: Floats) -> Floats:
+        """RAS mm (..., 3) -> RAS mm (..., 3)."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,13 +175,14 @@ class Warper:
         return carried(self.own.body, field)
 
 
-def carried(body: BodyMask, field: Field) -> BodyMask:
+def carried(body: BodyMask, field: Moves) -> BodyMask:
     """A body in a warped picture, on its own block; quick where that stands in the frame of the field."""
     box = body.box()
     low = [max(s.start - more, 0) for s, more in zip(box, _ROOM, strict=True)]
     high = [min(s.stop + more, n) for s, more, n in zip(box, _ROOM, body.occupancy.shape, strict=True)]
     rows, columns, depth = (np.arange(a, b) for a, b in zip(low, high, strict=True))
-    if np.array_equal(body.axes, field.axes) and np.array_equal(body.grid.to_ras(_MIDDLE), field.center):
+    own = isinstance(field, Field) and np.array_equal(body.axes, field.axes)
+    if isinstance(field, Field) and own and np.array_equal(body.grid.to_ras(_MIDDLE), field.center):
         d_ahead, d_up = field.pulled_on(AHEAD_MM[columns], LEFT_MM[depth], (_MIDDLE[0] - rows) * STEP_MM[0])
         index = np.empty((len(rows), len(columns), len(depth), 3))
         index[..., 0] = rows[:, None, None] - d_up.transpose(2, 0, 1) / STEP_MM[0]
@@ -185,12 +195,12 @@ def carried(body: BodyMask, field: Field) -> BodyMask:
     return replace(body, occupancy=occupancy)
 
 
-def picture(ct: Volume, field: Field, grid: Grid) -> NDArray[np.float32]:
+def picture(ct: Volume, field: Moves, grid: Grid) -> NDArray[np.float32]:
     """The warped CT on a grid, read from the CT itself (rows, columns, depth) HU."""
     return np.asarray(sample(ct, field.source(grid.points())), dtype=np.float32)
 
 
-def mask_on(body: BodyMask, grid: Grid, field: Field | None = None) -> NDArray[np.bool_]:
+def mask_on(body: BodyMask, grid: Grid, field: Moves | None = None) -> NDArray[np.bool_]:
     """A body (rows, columns, depth) on a grid, as it is or in a warped picture.
 
     Raises:

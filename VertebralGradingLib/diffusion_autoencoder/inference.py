@@ -204,6 +204,13 @@ class Autoencoder(PatchEncoder):
         x = DECODERS[preset.decode_solver](self._guided(z), start, preset.decode_steps, progress=progress)
         return x, to_hu(finer(x, self.config.spacing_mm))
 
+    def drawn(self, hu: NDArray[Any], wish: NDArray[Any], preset: str = "live") -> NDArray[np.float32]:
+        """A patch (128, 128) HU with the noise it comes from, drawn from another latent (L,), at 1 mm in the window."""
+        how = PRESETS[preset]
+        z = self.encode(hu[None])[0]
+        _, shown = self.decode(self.invert(hu, z, how.encode_steps), np.stack([z, wish]), how)
+        return np.asarray(shown[1, 0].cpu().numpy(), dtype=np.float32)
+
     def counterfactuals(
         self,
         hu: NDArray[Any],

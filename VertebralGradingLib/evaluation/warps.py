@@ -1,13 +1,14 @@
-"""The warp without learning against the truth: heights of the true body carried along, likeness, change beside it.
+"""Counterfactuals against the truth: heights of the true body carried along, likeness, change beside it.
 
-Beside it: no edit, and patches of other people at the wanted grade. The warp is given the true mask or finds the body
-on the CT, from scattered centroids; the type and the loss of the true picture, or its grade alone.
+The warp without learning and what is learned on top of it; no edit, and patches of other people at the wanted grade;
+networks that draw without a warp. The warp is given the true mask or finds the body on the CT, from scattered
+centroids; the type and the loss of the true picture, or its grade alone.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +17,14 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from VertebralGradingLib.counterfactual.case import WarpCase, warp_case
-from VertebralGradingLib.counterfactual.request import Request
+from VertebralGradingLib.counterfactual.request import Health, Request
 from VertebralGradingLib.counterfactual.warp import Warp, carried
 from VertebralGradingLib.errors import VertebralGradingError
-from VertebralGradingLib.evaluation.counterfactuals import LOSS_OF_GRADE, Target
-from VertebralGradingLib.evaluation.flat import Image, around, brought_over, change_beside, ssim
+from VertebralGradingLib.evaluation.counterfactuals import Target
+from VertebralGradingLib.evaluation.flat import Image, around, brought_over, change_beside, flat_body, ssim
+from VertebralGradingLib.evaluation.learned import Learned
 from VertebralGradingLib.evaluation.scenes import Aim, Scene
-from VertebralGradingLib.evaluation.statistics import by_subject, written
+from VertebralGradingLib.evaluation.warp_table import TRUE, WarpRow
 from VertebralGradingLib.methods.morphometric import judged
 from VertebralGradingLib.morphometry.heights import measure
 from VertebralGradingLib.phantom.drawer import seed_of
@@ -54,35 +56,6 @@ class Neighbourhood:
     heights_mm: NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class WarpRow:
-    """What one method made of one aim.
-
-    Attributes:
-        subject, level, wanted, shape, method: which.
-        mae_mm, bias_mm: of the three heights; NaN where nothing was drawn.
-        ssim, ssim_low, detail: inside the vertebra: likeness, the same after a low-pass, energy of fine detail as a
-            share of the true picture's.
-        excess: change of the neighbours beyond the true picture's own, by the whole change; NaN where nothing changes.
-        least_jacobian: of the warp, NaN for others.
-        hidden: whether its own checks keep it from being shown.
-    """
-
-    subject: str
-    level: str
-    wanted: int
-    shape: str
-    method: str
-    mae_mm: float
-    bias_mm: float
-    ssim: float
-    ssim_low: float
-    detail: float
-    excess: float = float("nan")
-    least_jacobian: float = float("nan")
-    hidden: bool = False
-
-
 def draw_neighbourhood(seed: int = 9500, count: int = _GALLERY) -> Neighbourhood:
     """Patches of other people, all grades equally often."""
     from VertebralGradingLib.phantom.dataset import DatasetOptions, PhantomDataset
@@ -102,33 +75,152 @@ def draw_neighbourhood(seed: int = 9500, count: int = _GALLERY) -> Neighbourhood
     )
 
 
-def judge_scene(scene: Scene, others: Neighbourhood, progress: Callable[[str], None] | None = None) -> list[WarpRow]:
-    """All methods on one vertebra.
+class Judge:
+    """All methods on one vertebra after the other.
 
-    Raises:
-        MethodError: the body network is not installed.
+    Args:
+        others: patches of other people.
+        learned: networks that draw; None for the warp and what stands beside it alone.
     """
-    truly = _study(scene, TRUE_MASK)
-    own = _measurement(truly, scene.level)
-    rows = []
-    for aim in scene.aims:
-        rows += _baselines(scene, aim, others, own)
-    for name in (TRUE_MASK, FOUND_MASK):
-        study = truly if name == TRUE_MASK else _study(scene, FOUND_MASK)
-        try:
-            case = warp_case(study, scene.level)
-        except VertebralGradingError:
-            rows += [_nothing(scene, aim, title) for aim in scene.aims for title in _titles(aim, name)]
-            continue
+
+    def __init__(self, others: Neighbourhood, learned: Learned | None = None) -> None:
+        self.others, self.learned = others, learned
+
+    def judge(self, scene: Scene) -> list[WarpRow]:
+        """Rows of one vertebra.
+
+        Raises:
+            MethodError: the body network is not installed.
+        """
+        truly = study_of(scene, TRUE_MASK)
+        own = measurement_of(truly, scene.level)
+        rows = []
         for aim in scene.aims:
-            rows.append(_warped(scene, [aim], case, own, _titles(aim, name)[0], _request(aim, alone=False)))
-        for grade in dict.fromkeys(aim.grade for aim in scene.aims if aim.grade):
-            aims = [aim for aim in scene.aims if aim.grade == grade]
-            rows.append(_warped(scene, aims, case, own, _titles(aims[0], name)[1], _request(aims[0], alone=True)))
-        if name == TRUE_MASK:
+            rows += self._baselines(scene, aim, own)
+        for name in (TRUE_MASK, FOUND_MASK):
+            study = truly if name == TRUE_MASK else study_of(scene, FOUND_MASK)
+            learned = [] if self.learned is None or name == TRUE_MASK else self.learned.on_warps
+            try:
+                case = warp_case(study, scene.level)
+            except VertebralGradingError:
+                titles = [(aim, t) for aim in scene.aims for t in _titles(aim, name)]
+                titles += [
+                    (aim, f"{t}, {_titles(aim, name)[0].removeprefix('warp, ')}") for aim in scene.aims for t in learned
+                ]
+                rows += [nothing(scene, aim, title) for aim, title in titles]
+                continue
             for aim in scene.aims:
-                rows.append(_warped(scene, [aim], case, own, "warp, true mask, true heights", aim.target.heights_mm))
-    return rows
+                rows += self._warped(
+                    scene, [aim], case, own, _titles(aim, name)[0], request_of(aim, alone=False), learned
+                )
+            for grade in dict.fromkeys(aim.grade for aim in scene.aims if aim.grade):
+                aims = [aim for aim in scene.aims if aim.grade == grade]
+                rows += self._warped(scene, aims, case, own, _titles(aims[0], name)[1], request_of(aims[0], alone=True))
+            if name == TRUE_MASK:
+                for aim in scene.aims:
+                    title = "warp, true mask, true heights"
+                    rows += self._warped(scene, [aim], case, own, title, aim.target.heights_mm)
+        return rows + self._drawn(scene, own)
+
+    def _warped(
+        self,
+        scene: Scene,
+        aims: Sequence[Aim],
+        case: WarpCase,
+        own: Any,
+        method: str,
+        wish: Request | NDArray[np.float64],
+        learned: Sequence[str] = (),
+    ) -> list[WarpRow]:
+        """One warp, judged by the aim it is most like, and what is learned on top of it."""
+        beside = [_on_top(name, method) for name in learned]
+        try:
+            warp: Warp = case.warper.solve(wish) if isinstance(wish, Request) else case.warper.to_heights(wish)
+            shown = case.shown(warp, scene.grid)
+            heights = measure(carried(own.body, warp.field)).heights_mm
+        except VertebralGradingError:
+            return [nothing(scene, aims[0], title) for title in (method, *beside)]
+        image, hidden = shown.image[..., 0], bool(shown.reasons)
+        known = isinstance(wish, Request) and (aims[0].grade == 0 or wish.loss is not None)
+        rows = [self.row(scene, aims, own, method, image, heights, known, warp.least_jacobian, hidden)]
+        for name, title in zip(learned, beside, strict=True):
+            assert self.learned is not None
+            made = self.learned.on_warp(name, scene, case, warp, image, shown.mask[..., 0], own.body)
+            rows.append(
+                self.row(
+                    scene, aims, own, title, made.image, heights if made.heights_mm is None else made.heights_mm, known,
+                    float("nan"), hidden,
+                )
+            )  # fmt: skip
+        return rows
+
+    def _baselines(self, scene: Scene, aim: Aim, own: Any) -> list[WarpRow]:
+        """No edit; of other people, the patch most alike around the vertebra, and the mean of the same region."""
+        others = self.others
+        alike = np.flatnonzero(others.grade == aim.grade)
+        near = alike[np.abs(others.position[alike] - axis_position(scene.level)) <= _MEAN_LEVELS]
+        near = near if len(near) else alike
+        outside = ~around(scene.body)
+        distance = [float(np.abs(np.clip(others.images[k] - scene.image, -500, 500))[outside].mean()) for k in near]
+        nearest = near[int(np.argmin(distance))]
+        made = {
+            "no edit": (scene.image, own.heights_mm),
+            "nearest patch": (others.images[nearest], others.heights_mm[nearest]),
+            "mean patch": (others.images[near].mean(0), others.heights_mm[near].mean(0)),
+            TRUE: (aim.again, aim.target.heights_mm),
+        }
+        return [self.row(scene, [aim], own, name, *drawn, known=False) for name, drawn in made.items()]
+
+    def _drawn(self, scene: Scene, own: Any) -> list[WarpRow]:
+        """What networks draw without a warp; heights are those that are read."""
+        if self.learned is None:
+            return []
+        rows = []
+        for grade in dict.fromkeys(aim.grade for aim in scene.aims):
+            aims = [aim for aim in scene.aims if aim.grade == grade]
+            for name, image in self.learned.without_warp(scene, float(grade)).items():
+                rows.append(self.row(scene, aims, own, name, image, None, known=True))
+        return rows
+
+    def row(
+        self,
+        scene: Scene,
+        aims: Sequence[Aim],
+        own: Any,
+        method: str,
+        image: Image,
+        heights_mm: NDArray[np.float64] | None,
+        known: bool,
+        least_jacobian: float = float("nan"),
+        hidden: bool = False,
+    ) -> WarpRow:
+        """One picture, judged by the aim it is most like.
+
+        Args:
+            scene: whose vertebra it shows.
+            aims: that it may be like.
+            own: measurement of the true body as it is.
+            method: name of what made it.
+            image: (128, 128) HU.
+            heights_mm: (3,) of the mask that comes with it; None where none does.
+            known: whether change beside the vertebra is judged.
+            least_jacobian: of the warp.
+            hidden: whether the product would not show it.
+        """
+        scores = [(_likeness(image, aim.target), aim) for aim in aims]
+        likeness, aim = max(scores, key=lambda score: score[0][0])
+        read = flat_body(image) if self.learned is not None else None
+        nan = np.full(3, np.nan)
+        error = (nan if heights_mm is None else heights_mm) - aim.target.heights_mm
+        healthy = aim.target.heights_mm if aim.grade == 0 else own.heights_mm
+        return WarpRow(
+            scene.subject, scene.level, aim.grade, aim.target.name, method, float(np.abs(error).mean()),
+            float(error.mean()), *likeness, _excess(scene, image, aim) if known else float("nan"), least_jacobian,
+            hidden,
+            float("nan") if read is None else float(np.abs(read.heights_mm - aim.target.heights_mm).mean()),
+            float("nan") if read is None else Health(healthy, healthy).score_of(read.heights_mm),
+            float("nan") if self.learned is None else self.learned.grade(image),
+        )  # fmt: skip
 
 
 def _titles(aim: Aim, mask: str) -> list[str]:
@@ -136,43 +228,38 @@ def _titles(aim: Aim, mask: str) -> list[str]:
     return [f"warp, {mask}"] if aim.grade == 0 else [f"warp, {mask}, type and loss", f"warp, {mask}, grade alone"]
 
 
-def _request(aim: Aim, alone: bool) -> Request:
+def _on_top(name: str, method: str) -> str:
+    """Name of the row of what is learned on top of a warp."""
+    return f"{name}, {method.removeprefix('warp, ')}"
+
+
+def request_of(aim: Aim, alone: bool) -> Request:
+    """What a warp is asked for: grade, or type and loss of the true picture."""
     if aim.grade == 0 or alone:
         return Request(float(aim.grade))
     return Request(shape=aim.target.name, loss=aim.loss)
 
 
-def _study(scene: Scene, mask: str) -> Study:
+def study_of(scene: Scene, mask: str) -> Study:
+    """A scene's CT, measured with its true mask or as it would be from scattered centroids.
+
+    Raises:
+        MethodError: the body network is not installed.
+    """
     if mask == TRUE_MASK:
         return judged(prepare(scene.ct, build_spine(scene.points), interpret(scene.mask, "verse"), finder=CLASSICAL))
     return judged(prepare(scene.ct, build_spine(scene.clicks), finder=choose_finder("network")))
 
 
-def _measurement(study: Study, level: str) -> Any:
-    item = next(item for item in study.vertebrae if item.vertebra.level == level)
-    return item.measurement
+def measurement_of(study: Study, level: str) -> Any:
+    """What was measured of a level."""
+    return next(item for item in study.vertebrae if item.vertebra.level == level).measurement
 
 
-def _warped(
-    scene: Scene, aims: Sequence[Aim], case: WarpCase, own: Any, method: str, wish: Request | NDArray[np.float64]
-) -> WarpRow:
-    """One warp, judged by the aim it is most like."""
-    try:
-        warp: Warp = case.warper.solve(wish) if isinstance(wish, Request) else case.warper.to_heights(wish)
-        shown = case.shown(warp, scene.grid)
-        heights = measure(carried(own.body, warp.field)).heights_mm
-    except VertebralGradingError:
-        return _nothing(scene, aims[0], method)
-    image = shown.image[..., 0]
-    scores = [(_likeness(image, aim.target), aim) for aim in aims]
-    likeness, aim = max(scores, key=lambda score: score[0][0])
-    error = heights - aim.target.heights_mm
-    known = isinstance(wish, Request) and (aim.grade == 0 or wish.loss is not None)
-    return WarpRow(
-        scene.subject, scene.level, aim.grade, aim.target.name, method, float(np.abs(error).mean()),
-        float(error.mean()), *likeness, _excess(scene, image, aim) if known else float("nan"), warp.least_jacobian,
-        bool(shown.reasons),
-    )  # fmt: skip
+def nothing(scene: Scene, aim: Aim, method: str) -> WarpRow:
+    """A row of a method that drew nothing."""
+    nan = float("nan")
+    return WarpRow(scene.subject, scene.level, aim.grade, aim.target.name, method, nan, nan, nan, nan, nan, hidden=True)
 
 
 def _excess(scene: Scene, image: Image, aim: Aim) -> float:
@@ -196,70 +283,3 @@ def _likeness(image: Image, target: Target) -> tuple[float, float, float]:
     low = ssim(gaussian_filter(moved, LOW_PASS_MM), gaussian_filter(target.image, LOW_PASS_MM), region)
     fine = [float(np.square(x - gaussian_filter(x, DETAIL_MM))[region].mean()) for x in (moved, target.image)]
     return ssim(moved, target.image, region), low, fine[0] / max(fine[1], 1e-6)
-
-
-def _baselines(scene: Scene, aim: Aim, others: Neighbourhood, own: Any) -> list[WarpRow]:
-    """No edit; of other people, the patch that is most alike around the vertebra, and the mean of the same region."""
-    alike = np.flatnonzero(others.grade == aim.grade)
-    near = alike[np.abs(others.position[alike] - axis_position(scene.level)) <= _MEAN_LEVELS]
-    near = near if len(near) else alike
-    outside = ~around(scene.body)
-    distance = [float(np.abs(np.clip(others.images[k] - scene.image, -500, 500))[outside].mean()) for k in near]
-    nearest = near[int(np.argmin(distance))]
-    made = {
-        "no edit": (scene.image, own.heights_mm),
-        "nearest patch": (others.images[nearest], others.heights_mm[nearest]),
-        "mean patch": (others.images[near].mean(0), others.heights_mm[near].mean(0)),
-        "true picture, scanned again": (aim.again, aim.target.heights_mm),
-    }
-    rows = []
-    for name, (image, heights) in made.items():
-        error = heights - aim.target.heights_mm
-        rows.append(
-            WarpRow(
-                scene.subject, scene.level, aim.grade, aim.target.name, name, float(np.abs(error).mean()),
-                float(error.mean()), *_likeness(image, aim.target),
-            )
-        )  # fmt: skip
-    return rows
-
-
-def _nothing(scene: Scene, aim: Aim, method: str) -> WarpRow:
-    nan = float("nan")
-    return WarpRow(scene.subject, scene.level, aim.grade, aim.target.name, method, nan, nan, nan, nan, nan, hidden=True)
-
-
-def describe(rows: Sequence[WarpRow]) -> list[str]:
-    """The table, by direction and method."""
-    lines = [
-        f"{len({(r.subject, r.level) for r in rows})} vertebrae of {len({r.subject for r in rows})} spines; heights of "
-        "the true body carried along; likeness inside the vertebra; mean [90 % interval over spines]",
-        f"{'':44s} {'height MAE mm':20s} bias  {'SSIM':22s} SSIM 2 mm  detail  excess  hidden  not drawn",
-    ]
-    for grade in (0, *LOSS_OF_GRADE):
-        part = [row for row in rows if row.wanted == grade]
-        for method in dict.fromkeys(row.method for row in part):
-            lines.append(_line(f"to grade {grade}, {method}", [row for row in part if row.method == method]))
-    least = [row.least_jacobian for row in rows if np.isfinite(row.least_jacobian)]
-    if least:
-        lines.append(f"least Jacobian of all warps: {min(least):.3f}")
-    return lines
-
-
-def _line(title: str, rows: Sequence[WarpRow]) -> str:
-    drawn = [row for row in rows if np.isfinite(row.mae_mm)]
-    if not drawn:
-        return f"{title:44s} nothing drawn"
-    low, detail, excess = (np.array([getattr(r, n) for r in drawn]) for n in ("ssim_low", "detail", "excess"))
-    excess = excess[np.isfinite(excess)]
-    return (
-        f"{title:44s} {_mean(drawn, 'mae_mm', 2):20s} {np.mean([r.bias_mm for r in drawn]):+.2f} "
-        f"{_mean(drawn, 'ssim', 3):22s} {low.mean():.3f}      {detail.mean():.2f}    "
-        f"{f'{excess.mean():.3f}' if len(excess) else '-':6s}  {sum(r.hidden for r in rows)} of {len(rows)}  "
-        f"{len(rows) - len(drawn)}"
-    )
-
-
-def _mean(rows: Sequence[WarpRow], name: str, digits: int) -> str:
-    values = np.array([getattr(row, name) for row in rows], dtype=float)
-    return written(*by_subject(lambda k: float(values[k].mean()), [row.subject for row in rows], 300), digits)

@@ -43,7 +43,6 @@ _NEIGHBOUR_MM = 60.0
 _WAYS, _BACK = 5, 2
 """Fractures of a whole vertebra, and how many of them are healed again."""
 _LOSS = (0.12, 0.58)
-_REACH_MM = 60.0
 
 
 @dataclass(frozen=True)
@@ -158,7 +157,7 @@ def _from(
                 "warped_body": torch.from_numpy(np.where(seen.mask[..., 0], OWN, np.where(carried == OWN, 0, carried)))[
                     None
                 ].to(torch.uint8),
-                "flow": torch.from_numpy(flow_on(warp.field, shown.grid)).half()[None],
+                "flow": torch.from_numpy(warp.field.flow_on(shown.grid)).half()[None],
                 "loss": torch.tensor([[start[1], loss]]),
                 "heights": torch.from_numpy(heights).float()[None],
                 "position": torch.tensor([axis_position(level)]),
@@ -174,15 +173,6 @@ def _case(shown: States, ct: Volume, mask: Volume, reference: NDArray[np.float64
     near = [point for point in points if np.linalg.norm(np.array(point.position) - middle) < _NEIGHBOUR_MM]
     study = judged(prepare(ct, build_spine(near), interpret(mask, "verse"), finder=CLASSICAL))
     return warp_case(study, shown.level, reference_mm=reference)
-
-
-def flow_on(field: Field, grid: Grid) -> NDArray[np.float32]:
-    """(2, rows, columns) mm along rows and columns of a flat grid, from its places to where they are read."""
-    moved = field.on_grid(grid)[:, :, 0]
-    down = grid.origin[1] - grid.origin[0]
-    across = grid.column_step[0]
-    along = [moved @ (axis / np.linalg.norm(axis)) for axis in (down, across)]
-    return np.clip(np.stack(along), -_REACH_MM, _REACH_MM).astype(np.float32)
 
 
 def _labels(mask: Volume, field: Field, grid: Grid) -> NDArray[np.uint8]:
