@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from VertebralGradingLib.diffusion_autoencoder.flow import FlowConfig, LatentFlow
-from VertebralGradingLib.diffusion_autoencoder.head import HeadConfig, WarpHead, seen_of
+from VertebralGradingLib.diffusion_autoencoder.head import SIZE, SPACING_MM, HeadConfig, WarpHead, seen_of
 from VertebralGradingLib.diffusion_autoencoder.inference import FILES, Autoencoder
 from VertebralGradingLib.diffusion_autoencoder.network import AutoencoderConfig, NoisePredictor
 from VertebralGradingLib.diffusion_autoencoder.patches import to_network
@@ -92,7 +92,7 @@ def correction(
     """
     z = torch.from_numpy((system.encode(patch[None])[0] if latent is None else latent).astype(np.float32))[None]
     picture, field = (torch.from_numpy(np.asarray(a, dtype=np.float32))[None] for a in (warped, flow))
-    seen = seen_of(to_network(picture[:, None], 64, 2.0), torch.from_numpy(np.asarray(bodies))[None], field)
+    seen = seen_of(to_network(picture[:, None], SIZE, SPACING_MM), torch.from_numpy(np.asarray(bodies))[None], field)
     return np.asarray(head(seen, z, wanted_latent(z, torch.tensor([score])))[0].numpy(), dtype=np.float32)
 
 

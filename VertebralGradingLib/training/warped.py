@@ -93,7 +93,8 @@ def train_warped(
             return WarpHead(HeadConfig(latent=config.network.latent)), HeadTask(pairs, config, encoder)
         if config.stage == "flow":
             task = FlowTask(pairs, config, encoder)
-            flow = LatentFlow(FlowConfig(latent=config.network.latent))
+            kept = min(FlowConfig().kept, config.network.latent, 2 * len(pairs))
+            flow = LatentFlow(FlowConfig(latent=config.network.latent, kept=kept - kept % 2))
             flow.fit_directions(task.z.flatten(0, 1))
             return flow, task
         whole.encoder.requires_grad_(False)
@@ -137,7 +138,7 @@ def begun(network: AutoencoderConfig, start: str | Path | None) -> DiffusionAuto
         }
     name = "denoiser.first.weight"
     wanted = model.state_dict()[name]
-    if name in weights and weights[name].shape[1] < wanted.shape[1]:
+    if name in weights and weights[name].shape[1] < wanted.shape[1] and len(weights[name]) == len(wanted):
         wider = torch.zeros_like(wanted)
         wider[:, : weights[name].shape[1]] = weights[name]
         weights[name] = wider

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from VertebralGradingLib.diffusion_autoencoder.head import displaced, seen_of
+from VertebralGradingLib.diffusion_autoencoder.head import SIZE, SPACING_MM, displaced, seen_of
 from VertebralGradingLib.diffusion_autoencoder.network import (
     AutoencoderConfig,
     DiffusionAutoencoder,
@@ -84,7 +84,7 @@ class WarpedTask:
         hu = relit(placed(hu, matrix), rng)
         names = ("body", "target_body", "warped_body")
         bodies = placed(torch.stack([self.pairs.of(name, chosen) for name in names], 1).float(), matrix, "nearest")
-        flow = _turned(placed(self.pairs.of("flow", chosen).float(), matrix), matrix)
+        flow = turned(placed(self.pairs.of("flow", chosen).float(), matrix), matrix)
         image, target, warped = hu.split(1, 1)
         out = {"image": image, "target": target, "warped": warped, "flow": flow}
         out |= dict(zip(names, bodies.unbind(1), strict=True))
@@ -113,7 +113,7 @@ class HeadTask(WarpedTask):
 
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Difference of the picture near the vertebra, of all three bodies, and roughness of the correction."""
-        warped, target = self.seen(batch["warped"]), self.seen(batch["target"])
+        warped, target = (to_network(batch[name], SIZE, SPACING_MM) for name in ("warped", "target"))
         z = self.latents(self.seen(batch["image"]))
         wish = wanted_latent(z, batch["score"][:, 1])
         move = model(seen_of(warped, batch["warped_body"], batch["flow"]), z, wish).float()
@@ -136,11 +136,11 @@ class HeadTask(WarpedTask):
         """Warped pictures, corrected ones, true ones."""
         with torch.no_grad():
             batch = self.batch(0)
-            warped = self.seen(batch["warped"])[:_SHOWN]
+            warped, target = (to_network(batch[name][:_SHOWN], SIZE, SPACING_MM) for name in ("warped", "target"))
             z = self.latents(self.seen(batch["image"]))[:_SHOWN]
             wish = wanted_latent(z, batch["score"][:_SHOWN, 1])
             move = model(seen_of(warped, batch["warped_body"][:_SHOWN], batch["flow"][:_SHOWN]), z, wish)
-            rows = [warped, displaced(warped, move), self.seen(batch["target"])[:_SHOWN]]
+            rows = [warped, displaced(warped, move), target]
             return tiled([(row + 1) * 127.5 for row in rows])
 
 
@@ -244,7 +244,7 @@ def _region(batch: dict[str, Tensor]) -> Tensor:
     return _ELSEWHERE + (1.0 - _ELSEWHERE) * around
 
 
-def _turned(flow: Tensor, matrix: Tensor) -> Tensor:
+def turned(flow: Tensor, matrix: Tensor) -> Tensor:
     """Vectors (B, 2, N, N) down and across of patches that were moved by affine maps, in the moved patch's own axes."""
     inverse = torch.linalg.inv(matrix[:, :, :2].to(flow.device))
     across, down = flow[:, 1], flow[:, 0]
