@@ -27,6 +27,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/counterfactual/field.py
   VertebralGradingLib/counterfactual/live.py
   VertebralGradingLib/counterfactual/plates.py
+  VertebralGradingLib/counterfactual/reading.py
   VertebralGradingLib/counterfactual/request.py
   VertebralGradingLib/counterfactual/seam.py
   VertebralGradingLib/counterfactual/shapes.py

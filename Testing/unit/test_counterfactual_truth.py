@@ -14,6 +14,7 @@ pytest.importorskip("monai")
 
 from scipy.ndimage import gaussian_filter, rotate, shift  # noqa: E402
 
+from VertebralGradingLib.counterfactual import reading  # noqa: E402
 from VertebralGradingLib.diffusion_autoencoder.inference import Counterfactual  # noqa: E402
 from VertebralGradingLib.diffusion_autoencoder.network import AutoencoderConfig  # noqa: E402
 from VertebralGradingLib.diffusion_autoencoder.patches import to_network  # noqa: E402
@@ -88,13 +89,13 @@ def test_body_network_measures_a_patch(cases: list[list[counterfactuals.Case]]) 
     found = []
     for group in cases:
         for target in group[-1].targets:
-            body = flat.flat_body(target.image)
+            body = reading.flat_body(target.image)
             assert body is not None
             overlap = 2.0 * (body.mask & target.mask).sum() / (body.mask.sum() + target.mask.sum())
             found.append((np.abs(body.heights_mm - target.heights_mm)[:2].mean(), overlap))
     error, overlap = np.array(found).T
     assert error.mean() < 1.5 and overlap.mean() > 0.85
-    assert flat.flat_body(np.full((128, 128), 40.0)) is None
+    assert reading.flat_body(np.full((128, 128), 40.0)) is None
 
 
 class Oracle:

@@ -151,6 +151,26 @@ def train_healthivert(
         healthivert.train_healthivert(healthivert.configured(config, view), options)
 
 
+@train.command("counterfactual")
+def train_counterfactual(
+    out: _Run,
+    stage: Annotated[str, typer.Option("--stage", help="head, refine, measured (after refine), flow.")] = "refine",
+    device: _Device = "cpu",
+    workers: _Renderers = 1,
+    minutes: _Minutes = None,
+    start: Annotated[Path | None, typer.Option("--start", help="Of measured: folder of the run of refine.")] = None,
+    reader: Annotated[
+        Path | None, typer.Option("--reader", help="Of measured: weights of the body network that measures.")
+    ] = None,
+    pairs: Annotated[Path | None, typer.Option("--pairs", help="Folder of rendered pairs, to share.")] = None,
+) -> None:
+    """Train what a warp leaves, beginning with the installed autoencoder, whose encoder stays as it is."""
+    with _needing("Training needs torch."):
+        from VertebralGradingLib.training import warped
+    with _training(out, device, workers, minutes, pairs, None) as options:
+        warped.train_warped(warped.configured(stage, warped.installed_network()), options, start, reader)
+
+
 @contextlib.contextmanager
 def _following(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar."""

@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from VertebralGradingLib.counterfactual.reading import FlatBody, flat_body
 from VertebralGradingLib.errors import InputError, MaskError
 from VertebralGradingLib.evaluation.flat import (
-    FlatBody,
     Image,
     Mask,
     around,
     brought_over,
     change_beside,
-    flat_body,
     psnr,
     ssim,
 )

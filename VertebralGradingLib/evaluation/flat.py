@@ -1,18 +1,10 @@
-"""Measures of single sagittal patches: heights of the vertebra in the middle, likeness, what changed beside it."""
+"""Measures of single sagittal patches: likeness, and what changed beside the vertebra."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, gaussian_filter
-
-from VertebralGradingLib.errors import MaskError
-from VertebralGradingLib.image.sampling import sample
-from VertebralGradingLib.image.volume import Volume
-from VertebralGradingLib.morphometry.heights import measure
-from VertebralGradingLib.segmentation.finders import choose_finder
 
 Image = NDArray[np.floating]
 Mask = NDArray[np.bool_]
@@ -21,60 +13,8 @@ AROUND_MM = 3
 """What belongs to a vertebra beside its body's mask: endplates with their blur."""
 _REACH_MM = (10, 4)
 """How far an image may be moved, rows and columns, before it is compared."""
-_HALF_WIDTH_MM = 20
-_SIDE_MM = 32
-_BESIDE_HU = 40.0
 _SSIM_PIXELS, _SSIM_SIGMA = 11, 1.5
 _RANGE_HU = 1100.0
-_LEAST_CONFIDENCE = 0.5
-"""Of a body that is taken for one."""
-
-
-@dataclass(frozen=True, eq=False)
-class FlatBody:
-    """The body in the middle of a patch.
-
-    Attributes:
-        heights_mm: (3,) anterior, middle, posterior.
-        mask: (N, N) where it is.
-    """
-
-    heights_mm: NDArray[np.float64]
-    mask: Mask
-
-
-def flat_body(patch: Image) -> FlatBody | None:
-    """Find and measure the body in the middle of a sagittal patch by the body network; None where there is none.
-
-    The patch is drawn out sideways to a block as wide as a vertebra, with soft tissue beside it, so that what was made
-    for CTs can be used.
-
-    Args:
-        patch: (N, N) HU at 1 mm, rows caudal, columns posterior.
-
-    Raises:
-        MethodError: the body network is not installed.
-    """
-    beside = np.arange(-_SIDE_MM, _SIDE_MM + 1)
-    block = np.repeat(np.asarray(patch, dtype=np.float32)[::-1, ::-1].T[None], len(beside), 0)
-    wide = np.abs(beside) > _HALF_WIDTH_MM
-    block[wide] = np.minimum(block[wide], _BESIDE_HU)
-    half = (len(patch) - 1) / 2
-    affine = np.eye(4)
-    affine[:3, 3] = [-_SIDE_MM, -half, -half]
-    try:
-        body = choose_finder("network").find(Volume(block, affine), np.zeros(3), np.eye(3), None, None)
-        found = measure(body)
-    except MaskError:
-        return None
-    if body.confidence < _LEAST_CONFIDENCE:
-        return None
-    rows, columns = np.mgrid[: len(patch), : len(patch)]
-    points = np.stack([np.zeros(rows.shape), half - columns, half - rows], -1)
-    place = body.grid.affine
-    assert place is not None  # a body's block is rigid
-    occupancy = sample(Volume(body.occupancy, place), points, fill=0.0)
-    return FlatBody(found.heights_mm, occupancy >= 0.5)
 
 
 def around(mask: Mask) -> Mask:

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from VertebralGradingLib.counterfactual.case import WarpCase, warp_case
+from VertebralGradingLib.counterfactual.reading import allowed, flat_body
 from VertebralGradingLib.counterfactual.request import Health, Request
 from VertebralGradingLib.counterfactual.warp import Warp, carried
 from VertebralGradingLib.errors import VertebralGradingError
 from VertebralGradingLib.evaluation.counterfactuals import Target
-from VertebralGradingLib.evaluation.flat import Image, around, brought_over, change_beside, flat_body, ssim
+from VertebralGradingLib.evaluation.flat import Image, around, brought_over, change_beside, ssim
 from VertebralGradingLib.evaluation.learned import Learned
 from VertebralGradingLib.evaluation.scenes import Aim, Scene
 from VertebralGradingLib.evaluation.warp_table import TRUE, WarpRow
@@ -141,15 +142,16 @@ class Judge:
         except VertebralGradingError:
             return [nothing(scene, aims[0], title) for title in (method, *beside)]
         image, hidden = shown.image[..., 0], bool(shown.reasons)
+        health = case.warper.health
         known = isinstance(wish, Request) and (aims[0].grade == 0 or wish.loss is not None)
-        rows = [self.row(scene, aims, own, method, image, heights, known, warp.least_jacobian, hidden)]
+        rows = [self.row(scene, aims, own, method, image, heights, known, warp.least_jacobian, hidden, health)]
         for name, title in zip(learned, beside, strict=True):
             assert self.learned is not None
             made = self.learned.on_warp(name, scene, case, warp, image, shown.mask[..., 0], own.body)
             rows.append(
                 self.row(
                     scene, aims, own, title, made.image, heights if made.heights_mm is None else made.heights_mm, known,
-                    float("nan"), hidden,
+                    float("nan"), hidden, health,
                 )
             )  # fmt: skip
         return rows
@@ -193,6 +195,7 @@ class Judge:
         known: bool,
         least_jacobian: float = float("nan"),
         hidden: bool = False,
+        health: Health | None = None,
     ) -> WarpRow:
         """One picture, judged by the aim it is most like.
 
@@ -205,11 +208,15 @@ class Judge:
             heights_mm: (3,) of the mask that comes with it; None where none does.
             known: whether change beside the vertebra is judged.
             least_jacobian: of the warp.
-            hidden: whether the product would not show it.
+            hidden: whether the warp's own checks keep it from being shown.
+            health: of the vertebra as the product knows it, where the product also hides what is read too far away.
         """
         scores = [(_likeness(image, aim.target), aim) for aim in aims]
         likeness, aim = max(scores, key=lambda score: score[0][0])
         read = flat_body(image) if self.learned is not None else None
+        if self.learned is not None and health is not None:
+            score = float("nan") if read is None else health.score_of(read.heights_mm)
+            hidden = hidden or not abs(score - aim.grade) <= allowed(aim.grade)
         nan = np.full(3, np.nan)
         error = (nan if heights_mm is None else heights_mm) - aim.target.heights_mm
         healthy = aim.target.heights_mm if aim.grade == 0 else own.heights_mm
