@@ -57,7 +57,7 @@ class PairPlan:
     """
 
     seed: int = 7000
-    shards: int = 24
+    shards: int = 16
     spines: int = 3
     levels: int = 4
 

@@ -32,7 +32,7 @@ from VertebralGradingLib.training.warped_tasks import HeadTask, RefineTask, Warp
 STAGES = ("head", "refine", "measured", "flow")
 _LOOPS = {
     "head": (LoopConfig(2000, 1e-3, 100, 1e-4, decay=0.998, log_every=50, save_seconds=300.0), 16),
-    "refine": (LoopConfig(5000, 5e-4, 100, 0.0, decay=0.999, log_every=50, save_seconds=300.0), 24),
+    "refine": (LoopConfig(4000, 5e-4, 100, 0.0, decay=0.999, log_every=50, save_seconds=300.0), 24),
     "measured": (LoopConfig(400, 5e-5, 20, 0.0, decay=0.99, log_every=20, save_seconds=300.0), 4),
     "flow": (LoopConfig(3000, 1e-3, 50, 1e-3, decay=0.99, log_every=100, save_seconds=300.0, samples=0), 256),
 }
