@@ -21,8 +21,7 @@ from VertebralGradingLib.counterfactual.reading import allowed, flat_body
 from VertebralGradingLib.counterfactual.request import Health, Request
 from VertebralGradingLib.counterfactual.warp import Warp, carried
 from VertebralGradingLib.errors import VertebralGradingError
-from VertebralGradingLib.evaluation.counterfactuals import Target
-from VertebralGradingLib.evaluation.flat import Image, around, brought_over, change_beside, ssim
+from VertebralGradingLib.evaluation.flat import Image, Mask, around, brought_over, change_beside, ssim
 from VertebralGradingLib.evaluation.learned import Learned
 from VertebralGradingLib.evaluation.scenes import Aim, Scene
 from VertebralGradingLib.evaluation.warp_table import TRUE, WarpRow
@@ -211,7 +210,7 @@ class Judge:
             hidden: whether the warp's own checks keep it from being shown.
             health: of the vertebra as the product knows it, where the product also hides what is read too far away.
         """
-        scores = [(_likeness(image, aim.target), aim) for aim in aims]
+        scores = [(likeness_of(image, aim.target.image, aim.target.mask), aim) for aim in aims]
         likeness, aim = max(scores, key=lambda score: score[0][0])
         read = flat_body(image) if self.learned is not None else None
         if self.learned is not None and health is not None:
@@ -283,10 +282,19 @@ def _own_change(scene: Scene, aim: Aim) -> float:
     return change_beside(scene.image, aim.target.image, scene.beside)
 
 
-def _likeness(image: Image, target: Target) -> tuple[float, float, float]:
-    """SSIM, SSIM after a low-pass, and share of fine detail's energy, inside the vertebra."""
-    region = around(target.mask)
-    moved = brought_over(image, target.image, region)
-    low = ssim(gaussian_filter(moved, LOW_PASS_MM), gaussian_filter(target.image, LOW_PASS_MM), region)
-    fine = [float(np.square(x - gaussian_filter(x, DETAIL_MM))[region].mean()) for x in (moved, target.image)]
-    return ssim(moved, target.image, region), low, fine[0] / max(fine[1], 1e-6)
+def likeness_of(image: Image, target: Image, mask: Mask) -> tuple[float, float, float]:
+    """How like a true picture one is, at and around the vertebra in it.
+
+    Args:
+        image: (N, N) HU.
+        target: (N, N) HU, true.
+        mask: (N, N) the body in ``target``.
+
+    Returns:
+        SSIM, SSIM after a low-pass, and fine detail's energy as a share of the true picture's.
+    """
+    region = around(mask)
+    moved = brought_over(image, target, region)
+    low = ssim(gaussian_filter(moved, LOW_PASS_MM), gaussian_filter(target, LOW_PASS_MM), region)
+    fine = [float(np.square(x - gaussian_filter(x, DETAIL_MM))[region].mean()) for x in (moved, target)]
+    return ssim(moved, target, region), low, fine[0] / max(fine[1], 1e-6)
