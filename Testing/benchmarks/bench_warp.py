@@ -1,6 +1,8 @@
 """Time of the warp on one core: solved at the knots of a slider, one step of it, a picture with checks, and in 3-D.
 
-On an analytic spine of five vertebrae, 1 mm voxels; seconds are the processor's, the smallest of several.
+Beside it, in the same run, a warped picture redrawn by the noise predictor (layout `small`), and a counterfactual of the
+published layout (`paper128`, 350 steps, taken from measured ones); weights are random, time does not depend on them. On
+an analytic spine of five vertebrae, 1 mm voxels; seconds are the processor's, the smallest of several.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,9 +63,40 @@ def main() -> None:
         "a picture with its checks and tone": _seconds(lambda: case.shown(warps[0], grid), 5),
         "the CT itself, 3-D": _seconds(lambda: warped_volume(phantom.ct, warps[0].field), 2),
     }
+    rows |= _networks()
     for name, seconds in rows.items():
         print(f"{name:45s} {1000 * seconds:8.1f} ms")
+    paper = rows[_PAPER]
+    for name in ("a step of the slider, 128 x 128", _REDRAWN, "the CT itself, 3-D"):
+        print(f"{_PAPER} / {name}: {paper / rows[name]:.0f}x")
     print(f"arrays of the slider: {sum(a.nbytes for a in live.to_arrays().values()) / 1e6:.1f} MB")
+
+
+_REDRAWN, _PAPER = "a warped picture redrawn, 4 draws of one step", "a counterfactual of paper128, 350 steps"
+
+
+def _networks() -> dict[str, float]:
+    import torch
+
+    from VertebralGradingLib.diffusion_autoencoder.network import DiffusionAutoencoder
+    from VertebralGradingLib.diffusion_autoencoder.refine import RefineConfig, one_go, shown_of
+    from VertebralGradingLib.diffusion_autoencoder.sampler import PRESETS
+    from VertebralGradingLib.training.autoencoder import configured
+
+    torch.set_num_threads(1)
+    small, paper = (configured(name).network for name in ("small", "paper128"))
+    small = replace(small, warped=1)
+    found = {}
+    with torch.inference_mode():
+        model = DiffusionAutoencoder(small).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        warped, body = torch.zeros(1, 1, 128, 128), torch.zeros(1, 1, 128, 128)
+        z = torch.zeros(1, small.latent)
+        found[_REDRAWN] = _seconds(lambda: one_go(model.denoiser, shown_of(warped, body, small), z, RefineConfig()), 5)
+        model = DiffusionAutoencoder(paper).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        x, at, z = torch.zeros(1, 1, paper.size, paper.size), torch.zeros(1), torch.zeros(1, paper.latent)
+        steps = PRESETS["paper"].encode_steps + PRESETS["paper"].decode_steps
+        found[_PAPER] = _seconds(lambda: model.encoder(x), 2) + steps * _seconds(lambda: model.denoiser(x, at, z), 2)
+    return found
 
 
 if __name__ == "__main__":
