@@ -1,6 +1,6 @@
 """Time of the warp on one core: solved at the knots of a slider, one step of it, a picture with checks, and in 3-D.
 
-Beside it, in the same run, a warped picture redrawn by the noise predictor (layout `small`), and a counterfactual of the
+Beside it, in one run, a warped picture redrawn by the noise predictor (layout `small`), and a counterfactual of the
 published layout (`paper128`, 350 steps, taken from measured ones); weights are random, time does not depend on them. On
 an analytic spine of five vertebrae, 1 mm voxels; seconds are the processor's, the smallest of several.
 """
