@@ -123,6 +123,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/panel/explain.py
   VertebralGradingLib/panel/export.py
   VertebralGradingLib/panel/height_loss.py
+  VertebralGradingLib/panel/in_place.py
   VertebralGradingLib/panel/inputs.py
   VertebralGradingLib/panel/layout.py
   VertebralGradingLib/panel/panel.py
@@ -180,6 +181,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/report/pictures.py
   VertebralGradingLib/report/privacy.py
   VertebralGradingLib/report/profile.py
+  VertebralGradingLib/report/scales.py
   VertebralGradingLib/report/sentences.py
   VertebralGradingLib/report/strip.py
   VertebralGradingLib/report/style.py
@@ -187,6 +189,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/report/tables.py
   VertebralGradingLib/report/values.py
   VertebralGradingLib/report/warp_strip.py
+  VertebralGradingLib/report/warped.py
   VertebralGradingLib/report/write.py
   VertebralGradingLib/resources.py
   VertebralGradingLib/scene/__init__.py

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from VertebralGradingLib.report.canvas import BLACK, Canvas
 from VertebralGradingLib.report.height_loss import height_loss_png, height_loss_sentence
 from VertebralGradingLib.report.pictures import difference_rgb, to_gray
+from VertebralGradingLib.report.warped import Rows, numbers, warp_sentence
 
 WARNINGS = {
     "new_air": "air appears that is not in the CT",
     "changes_elsewhere": "more than this vertebra changes",
 }
 CAPTIONS = ("the CT", "as the network redraws it", "at grade {grade:.1f}", "what the grade changed")
-AT_ANOTHER_GRADE, HEIGHT_LOSS = "at another grade", "loss of height"
+AT_ANOTHER_GRADE, HEIGHT_LOSS, WARPED = "at another grade", "loss of height", "warped to other grades"
 _TOLD = {"wanted", "score", "reached", "psnr_db", "outside_share", "warnings"}
 _OF_EACH = ("wanted", "reached", "outside_share", "new_air_mm2", "warnings")
 _EDGE, _BAR = 192, 20
@@ -35,13 +36,15 @@ class Drawn:
         level: which.
         png: the picture.
         text: what is told of it.
-        shows: "at another grade" or "loss of height".
+        shows: "at another grade", "loss of height" or "warped to other grades".
+        numbers: a table behind a fold, its head first; none where empty.
     """
 
     level: str
     png: bytes
     text: str
     shows: str = AT_ANOTHER_GRADE
+    numbers: Rows = ()
 
     @classmethod
     def of_pictures(cls, level: str, pictures: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> Drawn:
@@ -65,6 +68,15 @@ class Drawn:
         """
         return cls(level, height_loss_png(answer), height_loss_sentence(answer), HEIGHT_LOSS)
 
+    @classmethod
+    def of_warp(cls, about: Mapping[str, Any]) -> Drawn:
+        """A strip of warped pictures.
+
+        Args:
+            about: as :func:`warped.kept_warp` gives it.
+        """
+        return cls(about["level"], base64.b64decode(about["png"]), warp_sentence(about), WARPED, numbers(about))
+
 
 def is_whole(pictures: Mapping[str, Any], about: Any) -> bool:
     """Whether pictures and what is told of them are all there, as :meth:`Drawn.of_pictures` needs them."""
@@ -77,10 +89,22 @@ def figures(drawn: Sequence[Drawn]) -> str:
         f'<figure><img alt="{html.escape(one.level)} {html.escape(one.shows)}" '
         f'src="data:image/png;base64,{base64.b64encode(one.png).decode()}">'
         f"<figcaption><b>{html.escape(one.level)}</b>"
-        f'<small class="t">{html.escape(one.text)}</small></figcaption></figure>'
+        f'<small class="t">{html.escape(one.text)}</small>{_fold(one.numbers)}</figcaption></figure>'
         for one in drawn
     ]
-    return f'<div class="drawn">{"".join(cards)}</div>'
+    wide = " wide-pictures" if any(one.shows == WARPED for one in drawn) else ""
+    return f'<div class="drawn{wide}">{"".join(cards)}</div>'
+
+
+def _fold(rows: Rows) -> str:
+    """A table behind a fold; nothing without rows."""
+    if not rows:
+        return ""
+    head, *rest = (tuple(html.escape(cell) for cell in row) for row in rows)
+    top = "".join(f"<th>{cell}</th>" for cell in head)
+    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rest)
+    table = f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<details><summary>Numbers and checks</summary><div class="wide">{table}</div></details>'
 
 
 def told(answer: Mapping[str, Any]) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:

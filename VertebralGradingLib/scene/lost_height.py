@@ -11,7 +11,7 @@ import vtk
 from numpy.typing import NDArray
 from vtk.util.numpy_support import numpy_to_vtk
 
-from VertebralGradingLib.report.height_loss import TOP_LOSS, colors_of_loss
+from VertebralGradingLib.report.colors import TOP_LOSS, colors_of_loss
 from VertebralGradingLib.report.pictures import BONE_WINDOW
 
 SURFACE_CLASS = "vtkMRMLModelNode"
