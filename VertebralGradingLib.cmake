@@ -70,6 +70,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/healthivert/__init__.py
   VertebralGradingLib/healthivert/attention.py
   VertebralGradingLib/healthivert/calibration.py
+  VertebralGradingLib/healthivert/certainty.py
   VertebralGradingLib/healthivert/fusion.py
   VertebralGradingLib/healthivert/gap.py
   VertebralGradingLib/healthivert/inference.py
@@ -92,6 +93,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/methods/bodies.py
   VertebralGradingLib/methods/considerations.py
   VertebralGradingLib/methods/decision.py
+  VertebralGradingLib/methods/lost_height.py
   VertebralGradingLib/methods/morphometric.py
   VertebralGradingLib/methods/regrading.py
   VertebralGradingLib/methods/table.py

@@ -201,7 +201,7 @@ def test_command_writes_strip_volumes_and_numbers(phantom: Phantom, tmp_path: Pa
     write_volume(phantom.labels, tmp_path / "mask.nii.gz")
     write_markups(phantom.points, tmp_path / "points.mrk.json")
     asked = ["counterfactual", str(tmp_path / "ct.nii.gz"), "--centroids", str(tmp_path / "points.mrk.json"),
-             "--mask", str(tmp_path / "mask.nii.gz"), "--level", "L1", "--by", "warp", "--grade", "0.5",
+             "--mask", str(tmp_path / "mask.nii.gz"), "--level", "L1", "--grade", "0.5",
              "--out", str(tmp_path / "out")]  # fmt: skip
     done = CliRunner().invoke(app, asked)
     assert done.exit_code == 0, done.output

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralGradingLib.counterfactual.case import WarpCase, warp_case
+from VertebralGradingLib.counterfactual.case import Shown, WarpCase, warp_case
 from VertebralGradingLib.counterfactual.columns import SINK_SHARE, TILT_SHARE, Posture
 from VertebralGradingLib.counterfactual.live import LiveWarp
 from VertebralGradingLib.counterfactual.plates import AHEAD, LEFT
@@ -53,7 +53,7 @@ def explained(study: Study, level: str, options: dict[str, Any]) -> dict[str, An
         InputError: a value that cannot be used, or a warp that would fold.
     """
     grades, shape, tone, volumes, knots, posture = _wishes(options)
-    case = warp_case(study, level, posture, _reference(options.get("reference_mm")))
+    case = warp_case(study, level, posture, reference_of(options.get("reference_mm")))
     grid = patch_grid(study.spine, study.spine.by_level[level])
     own = case.warper.own.body
     warps = [case.warper.solve(Request(grade, shape)) for grade in grades]
@@ -81,21 +81,24 @@ def explained(study: Study, level: str, options: dict[str, Any]) -> dict[str, An
         "tilt_deg": [float(np.degrees(warp.field.rigid.tilt)) for warp in warps],
         "sink_mm": [float(warp.field.rigid.sink_mm) for warp in warps],
         "least_jacobian": [warp.least_jacobian for warp in warps],
-        "checks": [
-            {
-                "missed_mm": one.checked.missed_mm,
-                "gas_share": one.checked.gas_share,
-                "seam_share": one.checked.seam_share,
-                "outside_share": one.checked.outside_share,
-            }
-            for one in shown
-        ],
+        "checks": [checks_of(one) for one in shown],
         "reasons": [one.reasons for one in shown],
     }
     for n, warp in enumerate(warps if volumes else ()):
         part = case.volume(warp, tone)
         answer[f"volume_{n}"], answer["affine"] = part.array, part.affine
     return answer | (LiveWarp.of(grades, warps).to_arrays() if knots else {})
+
+
+def checks_of(shown: Shown) -> dict[str, float]:
+    """The numbers behind a picture's verdict, by name."""
+    checked = shown.checked
+    return {
+        "missed_mm": checked.missed_mm,
+        "gas_share": checked.gas_share,
+        "seam_share": checked.seam_share,
+        "outside_share": checked.outside_share,
+    }
 
 
 def _moved(case: WarpCase, warp: Warp) -> dict[str, dict[str, float]]:
@@ -107,7 +110,7 @@ def _moved(case: WarpCase, warp: Warp) -> dict[str, dict[str, float]]:
     return {"superior": named(warp.top_mm[rows, columns]), "inferior": named(warp.bottom_mm[rows, columns])}
 
 
-def _reference(values: Any) -> NDArray[np.float64] | None:
+def reference_of(values: Any) -> NDArray[np.float64] | None:
     """Three expected heights, or None where none are given.
 
     Raises:

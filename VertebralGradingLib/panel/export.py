@@ -94,7 +94,7 @@ def _drawn(results: StudyResults) -> list[Drawn]:
     """What the scene keeps of drawn vertebrae."""
     levels = [finding.level for finding in results.report.findings]
     kept = [(level, *results.kept(level)) for level in levels]
-    lost = [(level, results.kept_height_loss(level)) for level in levels]
+    lost = [(level, results.kept_height_loss(level, warped)) for level in levels for warped in (True, False)]
     warps = [results.kept_warp(level) for level in levels]
     return [
         *(Drawn.of_warp(about) for about in warps if about is not None),

@@ -1,4 +1,4 @@
-"""The two scales of numbers as bars with marks, drawn the same in every picture."""
+"""The scales of numbers as bars with marks, drawn the same in every picture."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import numpy as np
 from VertebralGradingLib.morphometry.genant import GRADE_BOUNDS
 from VertebralGradingLib.report.canvas import BLACK, Canvas
 from VertebralGradingLib.report.colors import TOP_LOSS, TOP_MOVEMENT_MM, UNCERTAIN, colors_of_loss, colors_of_movement
+from VertebralGradingLib.report.pictures import DIFFERENCE_HU, difference_rgb
 
+CHANGE_TITLE = "darker, brighter (HU)"
 LOSS_TITLE, MOVEMENT_TITLE = "lost height", "moved along the body's axis (mm)"
 _BAR = 12
 _SIZE = 11
@@ -39,6 +41,13 @@ def movement_bar(canvas: Canvas, corner: tuple[float, float], width: int, title:
     marks.append((1.0, f"≥ {top:.0f}"))
     rgb = colors_of_movement(np.linspace(-top, top, width))
     return _bar(canvas, corner, rgb, title, marks)
+
+
+def change_bar(canvas: Canvas, corner: tuple[float, float], width: int, title: str = CHANGE_TITLE) -> float:
+    """The scale of a change of grey, lying; as :func:`loss_bar`."""
+    top = DIFFERENCE_HU
+    marks = [(0.0, f"≤ -{top:.0f}"), (0.5, "0"), (1.0, f"≥ {top:.0f}")]
+    return _bar(canvas, corner, difference_rgb(np.linspace(-top, top, width)), title, marks)
 
 
 def uncertain_key(canvas: Canvas, corner: tuple[float, float], text: str = "uncertain") -> None:

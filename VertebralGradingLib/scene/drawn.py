@@ -12,6 +12,7 @@ import slicer
 from numpy.typing import NDArray
 
 from VertebralGradingLib.image.volume import Volume
+from VertebralGradingLib.report.height_loss import WARP, by_of
 from VertebralGradingLib.report.pictures import BONE_WINDOW
 from VertebralGradingLib.report.warped import is_kept_warp
 from VertebralGradingLib.scene import folder
@@ -38,6 +39,11 @@ _NAMES = {
 _BELOW = {PICTURE: "drawn pictures", WARPED: "warped CT"}
 _WARPS = "warps"
 """Parameter of the hidden node with what is kept of warps (:func:`report.warped.kept_warp`), by level, as JSON."""
+
+
+def loss_part(part: str, warped: bool) -> str:
+    """How a node of a map of lost height is marked: the warp's apart from that of other methods."""
+    return f"{part} by the warp" if warped else part
 
 
 class DrawnNodes(ABC):
@@ -85,27 +91,36 @@ class DrawnNodes(ABC):
     def keep_height_loss(self, level: str, answer: Mapping[str, Any], png: str, text: str) -> None:
         """Keep where one vertebra lost height: its upper endplate in colours, the map, and the pseudo-healthy CT.
 
+        What the warp tells and what another method tells are kept beside each other.
+
         Args:
             level: which vertebra.
-            answer: of kind "height_loss_map" (:mod:`healthivert.method`).
+            answer: of kind "height_loss_map" (:mod:`healthivert.method`, :mod:`methods.lost_height`).
             png: its picture, in base64.
             text: what is told of it.
         """
-        names = {part: name.format(level=level) for part, name in _NAMES.items()}
+        warped = by_of(answer) == WARP
+        parts = {part: loss_part(part, warped) for part in _NAMES}
+        names = {part: name.format(level=level) + (", warped" if warped else "") for part, name in _NAMES.items()}
         about = {"png": png, "text": text}
         with one_event(self.node.GetScene()):
-            fill_map(self._part(LOST, level, MAP, names[MAP], about), answer)
-            fill_surface(self._part(SURFACE, level, ENDPLATE, names[ENDPLATE], {}), answer)
-            if answer.get("pseudo_healthy") is not None:
-                fill_healthy(self._part(LOST, level, HEALTHY, names[HEALTHY], {}), answer)
+            fill_map(self._part(LOST, level, parts[MAP], names[MAP], about), answer)
+            fill_surface(self._part(SURFACE, level, parts[ENDPLATE], names[ENDPLATE], {}), answer)
+            if answer.get("pseudo_healthy") is not None and not answer.get("reasons"):
+                fill_healthy(self._part(LOST, level, parts[HEALTHY], names[HEALTHY], {}), answer)
             else:
-                old = self.drawn_node(level, HEALTHY)
+                old = self.drawn_node(level, parts[HEALTHY])
                 if old is not None:
                     folder.remove(old)
 
-    def kept_height_loss(self, level: str) -> tuple[str, str] | None:
-        """Picture (PNG in base64) and text that :meth:`keep_height_loss` has kept, None without any."""
-        node = self.drawn_node(level, MAP)
+    def kept_height_loss(self, level: str, warped: bool = False) -> tuple[str, str] | None:
+        """Picture (PNG in base64) and text that :meth:`keep_height_loss` has kept, None without any.
+
+        Args:
+            level: which vertebra.
+            warped: whether what the warp tells is wanted, or what another method does.
+        """
+        node = self.drawn_node(level, loss_part(MAP, warped))
         about = _about([node]) if node is not None else None
         if not isinstance(about, dict) or not isinstance(about.get("png"), str):
             return None
