@@ -80,6 +80,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/healthivert/__init__.py
   VertebralGradingLib/healthivert/attention.py
   VertebralGradingLib/healthivert/calibration.py
+  VertebralGradingLib/healthivert/certainty.py
   VertebralGradingLib/healthivert/fusion.py
   VertebralGradingLib/healthivert/gap.py
   VertebralGradingLib/healthivert/inference.py
@@ -102,6 +103,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/methods/bodies.py
   VertebralGradingLib/methods/considerations.py
   VertebralGradingLib/methods/decision.py
+  VertebralGradingLib/methods/lost_height.py
   VertebralGradingLib/methods/morphometric.py
   VertebralGradingLib/methods/regrading.py
   VertebralGradingLib/methods/table.py
@@ -133,6 +135,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/panel/explain.py
   VertebralGradingLib/panel/export.py
   VertebralGradingLib/panel/height_loss.py
+  VertebralGradingLib/panel/in_place.py
   VertebralGradingLib/panel/inputs.py
   VertebralGradingLib/panel/layout.py
   VertebralGradingLib/panel/panel.py
@@ -191,6 +194,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/report/pictures.py
   VertebralGradingLib/report/privacy.py
   VertebralGradingLib/report/profile.py
+  VertebralGradingLib/report/scales.py
   VertebralGradingLib/report/sentences.py
   VertebralGradingLib/report/strip.py
   VertebralGradingLib/report/style.py
@@ -198,6 +202,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/report/tables.py
   VertebralGradingLib/report/values.py
   VertebralGradingLib/report/warp_strip.py
+  VertebralGradingLib/report/warped.py
   VertebralGradingLib/report/write.py
   VertebralGradingLib/resources.py
   VertebralGradingLib/scene/__init__.py

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from VertebralGradingLib.errors import CentroidError, InputError, OutputError, VertebralGradingError
+from VertebralGradingLib.errors import CentroidError, InputError, MethodError, OutputError, VertebralGradingError
 from VertebralGradingLib.findings import Report
 from VertebralGradingLib.image.io import read_labels, read_volume, write_volume
 from VertebralGradingLib.image.volume import Volume
+from VertebralGradingLib.methods.table import load
 from VertebralGradingLib.pipeline import explain, grade
 from VertebralGradingLib.report import write_report
 from VertebralGradingLib.report.drawn import Drawn, told
@@ -85,13 +86,17 @@ def grade_files(
 def _drawn(study: Study, report: Report, methods: Sequence[str]) -> list[Drawn]:
     """Every vertebra that some method calls fractured: where it lost height, and at grade 0, by methods asked for.
 
-    One map is enough: by the network, else by neighbours.
+    Where a map is asked for, the warp's stands first, and one other beside it: by the network, else by neighbours.
     """
     out: list[Drawn] = []
     for finding in report.findings:
         if not any((item.grade or 0) >= 1 for item in finding.evidence):
             continue
         said = {item.method for item in finding.evidence} & set(methods)
+        if study.ct is not None and said & {"healthivert", "neighbours"}:
+            answer = _explained(study, report, finding.level, "morphometry", "height_loss_map")
+            if answer is not None:
+                out.append(Drawn.of_height_loss(finding.level, answer))
         for method in ("healthivert", "neighbours"):
             answer = _explained(study, report, finding.level, method, "height_loss_map") if method in said else None
             if answer is not None:
@@ -122,16 +127,17 @@ def height_loss_files(
     level: str,
     out_dir: str | Path,
     mask_path: str | Path | None = None,
-    method: str = "healthivert",
+    by: Sequence[str] | None = None,
     lowest: str | None = None,
     numbering: str = "auto",
     bodies_by: str | None = None,
 ) -> dict[str, Any]:
     """Where one vertebra lost height, as files.
 
-    Writes ``height_loss.json`` (losses), ``height_loss.csv`` (one row for each column of the body), ``height_loss.png``
-    (map, curve, pictures), and where a network drew it ``original.nii.gz``, ``pseudo_healthy.nii.gz`` (HU) and
-    ``pseudo_healthy_body.nii.gz``, in patient space.
+    Writes ``height_loss.json`` (losses by method) and for each method ``height_loss-METHOD.csv`` (one row for each
+    column of the body), ``height_loss-METHOD.png`` (map, curve, pictures), and in patient space
+    ``pseudo_healthy-METHOD.nii.gz`` (HU): of the warp on the CT's own voxels where it convinces, of the network with
+    ``original-METHOD.nii.gz`` and ``pseudo_healthy_body-METHOD.nii.gz``.
 
     Args:
         ct_path: as in :func:`grade_files`; not needed for the shape of neighbours.
@@ -139,36 +145,76 @@ def height_loss_files(
         level: which vertebra.
         out_dir: folder, made when missing.
         mask_path: as in :func:`grade_files`.
-        method: "healthivert" or "neighbours".
+        by: "warp", "healthivert", "neighbours"; where missing the warp, and the network where its weights are there.
         lowest: level of the lowest centroid, where they have no names.
         numbering: of the mask.
         bodies_by: as in :func:`grade_files`.
 
     Returns:
-        what stands in ``height_loss.json``.
+        what stands in ``height_loss.json``: ``level``, ``maps`` by method, and why one ``not_run``.
 
     Raises:
         VertebralGradingError: one of its children, with a hint.
     """
     ct, spine, mask = read_study(ct_path, centroids_path, mask_path, lowest, numbering)
+    chosen, not_run = _maps_by(ct, by)
+    studies: list[Study] = []
+    grade(ct, spine, mask, on_study=studies.append, bodies_by=bodies_by)
     kind = "height_loss_map"
-    seen = explain(ct, spine, mask, level=level, kind=kind, method=method, bodies_by=bodies_by)
-    drawn = Drawn.of_height_loss(level, seen)
-    numbers = {key: value for key, value in seen.items() if not isinstance(value, np.ndarray)}
-    told = {"level": level, "method": method, **_known(numbers)}
+    maps = {
+        name: explain(ct, spine, mask, level=level, kind=kind, method=_MAP_METHODS[name], study=studies[0])
+        for name in chosen
+    }
+    numbers = {
+        name: _known({key: value for key, value in seen.items() if not isinstance(value, np.ndarray)})
+        for name, seen in maps.items()
+    }
+    told = {"level": level, "maps": numbers, "not_run": not_run}
     out = Path(out_dir)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "height_loss.png").write_bytes(drawn.png)
         (out / "height_loss.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-        _write_columns(seen, out / "height_loss.csv")
-        for name in ("original", "pseudo_healthy", "pseudo_healthy_body"):
-            if name in seen:
-                array = seen[name].astype(np.uint8) if seen[name].dtype == bool else seen[name]
-                write_volume(Volume(array, seen["affine"]), out / f"{name}.nii.gz")
+        for name, seen in maps.items():
+            (out / f"height_loss-{name}.png").write_bytes(Drawn.of_height_loss(level, seen).png)
+            _write_columns(seen, out / f"height_loss-{name}.csv")
+            for part, volume in _map_volumes(seen).items():
+                write_volume(volume, out / f"{part}-{name}.nii.gz")
     except (OSError, RuntimeError) as error:  # SimpleITK raises the latter
         raise OutputError("The results cannot be written.", "Check free space and permissions.") from error
     return told
+
+
+_MAP_METHODS = {"warp": "morphometry", "healthivert": "healthivert", "neighbours": "neighbours"}
+"""Method that tells each map of lost height."""
+
+
+def _maps_by(ct: Volume | None, by: Sequence[str] | None) -> tuple[list[str], dict[str, str]]:
+    """Which maps are drawn, and why one is not that would be by default.
+
+    Raises:
+        MethodError: an unknown one, or one that was asked for cannot run.
+    """
+    unknown = sorted(set(by or ()) - set(_MAP_METHODS))
+    if unknown:
+        raise MethodError(f"There is no map by {unknown[0]!r}.", f"Choose one of: {', '.join(_MAP_METHODS)}.")
+    for name in by or ():
+        load(_MAP_METHODS[name]).check(ct)
+    if by:
+        return list(dict.fromkeys(by)), {}
+    try:
+        load("healthivert").check(ct)
+    except MethodError as error:
+        return ["warp"], {"healthivert": str(error)}
+    return ["warp", "healthivert"], {}
+
+
+def _map_volumes(seen: dict[str, Any]) -> dict[str, Volume]:
+    """The volumes of a map by name; none of a warp that does not convince."""
+    if "warped" in seen:
+        return {} if seen["reasons"] else {"pseudo_healthy": Volume(seen["warped"], seen["warped_affine"])}
+    names = [name for name in ("original", "pseudo_healthy", "pseudo_healthy_body") if name in seen]
+    arrays = {name: seen[name].astype(np.uint8) if seen[name].dtype == bool else seen[name] for name in names}
+    return {name: Volume(array, seen["affine"]) for name, array in arrays.items()}
 
 
 def warp_files(
@@ -233,16 +279,19 @@ def _write_columns(seen: dict[str, Any], path: Path) -> None:
     """Every column of the body: mm behind the first and to the left of the rightmost one compared, heights, loss."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["behind_mm", "left_mm", "height_mm", "expected_mm", "loss"])
+        writer.writerow(["behind_mm", "left_mm", "height_mm", "expected_mm", "loss", "uncertain"])
         for row, column in np.argwhere(np.isfinite(seen["own_mm"]) & np.isfinite(seen["expected_mm"])):
             values = (seen[name][row, column] for name in ("own_mm", "expected_mm", "loss"))
-            writer.writerow([int(row), int(column), *(f"{value:.3f}" for value in values)])
+            uncertain = "true" if seen["uncertain"][row, column] else "false"
+            writer.writerow([int(row), int(column), *(f"{value:.3f}" for value in values), uncertain])
 
 
 def _known(value: Any) -> Any:
     """What is not known becomes null, which JSON has."""
     if isinstance(value, dict):
         return {key: _known(one) for key, one in value.items()}
+    if isinstance(value, np.generic):
+        return _known(value.item())
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
@@ -289,7 +338,7 @@ def counterfactual_files(
     try:
         out.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(out / "counterfactual.npz", **images)  # type: ignore[arg-type]
-        write_png(strip(seen), out / "counterfactual.png")
+        write_png(strip(seen, level), out / "counterfactual.png")
         write_animation(frames(seen), out / "animation.png")
         (out / "counterfactual.json").write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
     except OSError as error:

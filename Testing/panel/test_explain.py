@@ -31,7 +31,7 @@ LEVELS = [point.level for point in POINTS]
 
 def choose_drawn(panel: PanelDriver, level: str = "L1") -> None:
     qt_actions.click_cell(panel.ui.vertebraTable, LEVELS.index(level), 0)
-    panel.ui.explainComboBox.currentIndex = 1
+    panel.ui.explainComboBox.currentIndex = 3
 
 
 def wait_kept(panel: PanelDriver, level: str = "L1", wanted: float | None = None) -> tuple[dict[str, Any], Any]:

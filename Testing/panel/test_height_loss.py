@@ -18,7 +18,7 @@ pytest.importorskip("torch")
 from tools.random_healthivert import write_random_healthivert
 
 from VertebralGradingLib.backend.temporary import PREFIX
-from VertebralGradingLib.scene.drawn import ENDPLATE, HEALTHY, MAP
+from VertebralGradingLib.scene.drawn import ENDPLATE, HEALTHY, MAP, loss_part
 
 CT, _ = demo()
 POINTS = SOME_POINTS
@@ -27,20 +27,23 @@ HEIGHT = 0.7
 """Share of a gap of 40 mm that the random networks expect."""
 
 
-def choose_map(panel: PanelDriver, level: str = "L1") -> None:
+def choose_map(panel: PanelDriver, level: str = "L1", warped: bool = False) -> None:
     qt_actions.click_cell(panel.ui.vertebraTable, LEVELS.index(level), 0)
     panel.ui.explainComboBox.currentIndex = 2
+    panel.ui.lossComboBox.currentIndex = 0 if warped else 1
 
 
-def wait_map(panel: PanelDriver, level: str = "L1") -> str:
-    qt_actions.wait_until(lambda: panel.session.results.kept_height_loss(level) is not None, WAIT_S, "the map")
-    return panel.session.results.kept_height_loss(level)[1]
+def wait_map(panel: PanelDriver, level: str = "L1", warped: bool = False) -> str:
+    qt_actions.wait_until(lambda: panel.session.results.kept_height_loss(level, warped) is not None, WAIT_S, "the map")
+    return panel.session.results.kept_height_loss(level, warped)[1]
 
 
-def backgrounds(panel: PanelDriver) -> set[str]:
+def in_place(panel: PanelDriver) -> set[str]:
+    """What the slice views show in place of the CT; the CT's own name where that is nothing."""
     names = panel.slicer.app.layoutManager().sliceViewNames()
     logics = [panel.slicer.app.layoutManager().sliceWidget(name).sliceLogic() for name in names]
-    return {str(logic.GetSliceCompositeNode().GetBackgroundVolumeID()) for logic in logics}
+    nodes = [logic.GetSliceCompositeNode() for logic in logics]
+    return {str(node.GetForegroundVolumeID() or node.GetBackgroundVolumeID()) for node in nodes}
 
 
 def test_map_endplate_and_pseudo_healthy_ct(panel: PanelDriver, models: Path, tmp_path: Path) -> None:
@@ -62,6 +65,9 @@ def test_map_endplate_and_pseudo_healthy_ct(panel: PanelDriver, models: Path, tm
     assert data.GetNumberOfCells() > 300 and data.GetPointData().GetScalars().GetName() == "loss of height (%)"
     display = surface.GetDisplayNode()
     assert display.GetVisibility() and display.GetScalarRange() == (0.0, 50.0)
+    table = display.GetColorNode().GetLookupTable()
+    ends = [[round(255 * part) for part in table.GetTableValue(n)[:3]] for n in (0, 1, table.GetNumberOfColors() - 1)]
+    assert ends[0] == [150, 150, 150] and min(ends[1]) > 252 and ends[2] == [213, 94, 0]
     legend = panel.slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(surface)
     assert legend.GetVisibility()
     volume, map_node = results.drawn_node("L1", HEALTHY), results.drawn_node("L1", MAP)
@@ -70,14 +76,15 @@ def test_map_endplate_and_pseudo_healthy_ct(panel: PanelDriver, models: Path, tm
     assert np.abs(middle_of(volume) - np.array(finding.center_ras_mm)).max() < 4.0
     values = panel.slicer.util.arrayFromVolume(map_node)
     assert values.min() == -100 and 20 < values.max() <= 100
+    assert (values == 0).any(), "columns that cannot be told"
     qt_actions.click(ui.healthyCheckBox)
-    assert backgrounds(panel) == {volume.GetID()}
+    assert in_place(panel) == {volume.GetID()}
     qt_actions.click(ui.healthyCheckBox)
-    assert backgrounds(panel) == {results.image_node.GetID()}
+    assert in_place(panel) == {results.image_node.GetID()}
     qt_actions.click(ui.healthyCheckBox)
     qt_actions.click_cell(ui.vertebraTable, LEVELS.index("L2"), 0)
     wait_map(panel, "L2")
-    assert backgrounds(panel) == {results.image_node.GetID()}, "another vertebra is looked at on the CT"
+    assert in_place(panel) == {results.image_node.GetID()}, "another vertebra is looked at on the CT"
     assert not display.GetVisibility() and results.drawn_node("L2", ENDPLATE).GetDisplayNode().GetVisibility()
     ui.exportCollapsibleButton.collapsed = False
     ui.exportPathLineEdit.currentPath = str(tmp_path / "report")
@@ -98,21 +105,21 @@ def test_nothing_of_it_stays_when_the_study_or_the_module_is_left(panel: PanelDr
     image, healthy = results.image_node, results.drawn_node("L1", HEALTHY).GetID()
     shown = results.drawn_node("L1", ENDPLATE).GetDisplayNode()
     qt_actions.click(ui.healthyCheckBox)
-    assert backgrounds(panel) == {healthy} and shown.GetVisibility()
+    assert in_place(panel) == {healthy} and shown.GetVisibility()
     panel.slicer.util.selectModule("Volumes")
-    assert backgrounds(panel) == {image.GetID()} and not shown.GetVisibility(), "other modules see the CT"
+    assert in_place(panel) == {image.GetID()} and not shown.GetVisibility(), "other modules see the CT"
     panel.slicer.util.selectModule("VertebralGrading")
     qt_actions.wait_until(shown.GetVisibility, WAIT_S, "the map again")
     qt_actions.click(ui.healthyCheckBox)
-    assert backgrounds(panel) == {healthy}
+    assert in_place(panel) == {healthy}
     qt_actions.choose(ui.ctSelector, add_volume(CT, "another"))
     assert panel.session.results is None
-    assert healthy not in backgrounds(panel) and not shown.GetVisibility() and not ui.healthyCheckBox.checked
+    assert healthy not in in_place(panel) and not shown.GetVisibility() and not ui.healthyCheckBox.checked
     qt_actions.choose(ui.ctSelector, image)
     qt_actions.wait_until(shown.GetVisibility, WAIT_S, "the map of the study that came back")
     qt_actions.click(ui.healthyCheckBox)
     panel.grade()
-    assert backgrounds(panel) == {image.GetID()}
+    assert in_place(panel) == {image.GetID()}
 
 
 def middle_of(node: Any) -> np.ndarray:
@@ -169,3 +176,30 @@ def test_faults_leave_a_usable_panel(panel: PanelDriver, models: Path, fault: st
         qt_actions.settle()
         assert panel.session.results is None
         assert not panel.ui.healthyCheckBox.enabled
+
+
+def test_the_warp_needs_no_model_and_lies_on_the_ct(panel: PanelDriver, tmp_path: Path) -> None:
+    ui, results = panel.ui, panel.session.results
+    choose_map(panel, warped=True)
+    text = wait_map(panel, warped=True)
+    assert text.startswith("Height loss by the warp to grade 0: anterior") and "anterior rim" in text
+    assert results.kept_height_loss("L1") is None
+    qt_actions.settle()
+    assert ui.lossComboBox.visible and ui.healthyCheckBox.enabled
+    panel.shot("height-loss-warp")
+    volume = results.drawn_node("L1", loss_part(HEALTHY, True))
+    assert volume.GetSpacing() == pytest.approx(results.image_node.GetSpacing())
+    qt_actions.click(ui.healthyCheckBox)
+    assert in_place(panel) == {volume.GetID()}
+    surface = results.drawn_node("L1", loss_part(ENDPLATE, True)).GetDisplayNode()
+    assert surface.GetVisibility()
+    ui.lossComboBox.currentIndex = 1
+    assert in_place(panel) == {results.image_node.GetID()} and not surface.GetVisibility()
+    wait_map(panel)
+    ui.exportCollapsibleButton.collapsed = False
+    ui.exportPathLineEdit.currentPath = str(tmp_path / "report")
+    qt_actions.click(ui.exportButton)
+    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert page.count("L1 loss of height") == 2
+    ui.explainComboBox.currentIndex = 0
+    qt_actions.wait_until(lambda: not ui.lossComboBox.visible, WAIT_S)

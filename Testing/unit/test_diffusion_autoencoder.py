@@ -37,7 +37,7 @@ from VertebralGradingLib.methods.table import METHODS, REQUIRES, load  # noqa: E
 from VertebralGradingLib.models import places, registry  # noqa: E402
 from VertebralGradingLib.models.cards import Card  # noqa: E402
 from VertebralGradingLib.models.weights import describe_file  # noqa: E402
-from VertebralGradingLib.report.drawn import Drawn, figures  # noqa: E402
+from VertebralGradingLib.report.drawn import Drawn, figures, likeness_words  # noqa: E402
 from VertebralGradingLib.report.pictures import difference_rgb  # noqa: E402
 from VertebralGradingLib.segmentation.labels import interpret  # noqa: E402
 from VertebralGradingLib.spine.points import write_markups  # noqa: E402
@@ -230,14 +230,16 @@ def test_command_writes_strip_and_animation(installed: Path, case, tmp_path: Pat
     write_markups(case.points, tmp_path / "points.mrk.json")
     out = tmp_path / "out"
     asked = ["counterfactual", str(tmp_path / "ct.nii.gz"), "--centroids", str(tmp_path / "points.mrk.json"),
-             "--level", "L1", "--grade", "0", "--grade", "2.5", "--preset", "live", "--out", str(out)]  # fmt: skip
+             "--by", "dae", "--level", "L1", "--grade", "0", "--grade", "2.5", "--preset", "live",
+             "--out", str(out)]  # fmt: skip
     done = CliRunner().invoke(app, asked)
     assert done.exit_code == 0, done.output
     assert "L1: score" in done.output and "grade 2.5 wanted" in done.output
     content = json.loads((out / "counterfactual.json").read_text())
     assert content["wanted"] == [0.0, 2.5] and len(content["reached"]) == 2
     strip = Image.open(out / "counterfactual.png")
-    assert strip.size == (4 * 258, 2 * 258)
+    assert strip.size == (4 * 260, 2 * 278 + 4)
+    assert min(strip.getpixel((100, 500))) == 255, "no black half"
     moving = Image.open(out / "animation.png")
     assert moving.n_frames == 2
     assert np.load(out / "counterfactual.npz")["changed"].shape == (2, 128, 128)
@@ -271,10 +273,12 @@ def test_pictures_of_a_counterfactual(tmp_path: Path) -> None:
     about = {"wanted": 2.0, "score": 0.3, "reached": 1.9, "psnr_db": 31.2, "outside_share": 0.4,
              "warnings": ["changes_elsewhere"]}  # fmt: skip
     drawn = Drawn.of_pictures("L1", {"original": flat, "decoded": flat, "changed": bright}, about)
+    assert "dB" not in drawn.text and "Redrawn unchanged it is close to the CT" in drawn.text
+    assert likeness_words(36.0) != likeness_words(31.0) != likeness_words(26.0) != likeness_words(20.0)
     assert "at grade 2.0" in drawn.text and "Caution: more than this vertebra changes." in drawn.text
     (tmp_path / "drawn.png").write_bytes(drawn.png)
     picture = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "drawn.png")))
-    assert picture.shape[:2] == (2 * 212, 2 * 192)
+    assert picture.shape[:2] == (2 * 212 + 50, 2 * 192)
     assert picture[212 + 20 + 96, 192 + 96].tolist()[:3] == [255, 0, 0]
     page = figures([Drawn("<b>", b"x", "<script>")])
     assert "<script>" not in page and "&lt;b&gt;" in page

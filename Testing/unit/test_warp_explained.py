@@ -9,21 +9,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rendering.analytic import Phantom, analytic_spine, box_spine_ct, grid_around, usual_heights
+from scipy.ndimage import binary_erosion
 from typer.testing import CliRunner
 
 from VertebralGradingLib import pipeline
 from VertebralGradingLib.cli import app
 from VertebralGradingLib.counterfactual.case import warp_case
 from VertebralGradingLib.counterfactual.checks import Checked, gas_share
-from VertebralGradingLib.counterfactual.live import LiveWarp
+from VertebralGradingLib.counterfactual.live import KNOT_GRADES, STRIP_GRADES, LiveWarp
 from VertebralGradingLib.counterfactual.request import Request
 from VertebralGradingLib.counterfactual.toning import Tone, toned
 from VertebralGradingLib.counterfactual.warp import carried
 from VertebralGradingLib.errors import InputError, MethodError
+from VertebralGradingLib.findings import POSITIONS, Report
 from VertebralGradingLib.image.io import read_volume, write_volume
+from VertebralGradingLib.image.sampling import sample
 from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.morphometry.heights import measure
-from VertebralGradingLib.report.warp_strip import slider_png, slider_reasons, slider_text, warp_png
+from VertebralGradingLib.report.drawn import Drawn
+from VertebralGradingLib.report.html import html_page
+from VertebralGradingLib.report.warp_strip import slider_losses, slider_png, slider_reasons, slider_text, warp_png
+from VertebralGradingLib.report.warped import fold_html, is_kept_warp, kept_warp, numbers
 from VertebralGradingLib.segmentation.labels import interpret
 from VertebralGradingLib.spine.points import write_markups
 from VertebralGradingLib.spine.reformation import patch_grid
@@ -60,11 +66,17 @@ def test_explanation_tells_heights_movements_and_checks(study: Study) -> None:
     # the front of the upper endplate is raised by what was lost, as far as the reference knows
     risen = seen["healthy_mm"]["anterior"] - seen["heights_mm"]["anterior"]
     moved = seen["moved_mm"][0]
-    assert moved["upper"]["anterior"] - moved["lower"]["anterior"] == pytest.approx(risen, abs=1.5)
+    assert moved["superior"]["anterior"] - moved["inferior"]["anterior"] == pytest.approx(risen, abs=1.5)
     assert risen == pytest.approx(LOST[0] * usual_heights(LEVELS)[2, 0], abs=2.0)
     assert seen["tilt_deg"][0] < -3.0
     assert min(seen["least_jacobian"]) > 0.1
     assert seen["reasons"] == [[], []]
+    # what lies just below the front of the upper endplate was moved up with it, the vertebra below was not
+    changed = seen["changed_body"][0]
+    front = np.flatnonzero(changed.any(0))[4]
+    top = np.flatnonzero(changed[:, front])[0]
+    assert seen["rise_mm"][0][top + 1, front] == pytest.approx(moved["superior"]["anterior"], abs=1.5)
+    assert np.abs(seen["rise_mm"][0][-20:, front]).max() < 0.01
     assert seen["volume_0"].dtype == np.int16
     assert seen["volume_0"].shape == seen["volume_1"].shape
     json.dumps({name: value for name, value in seen.items() if not isinstance(value, np.ndarray)})
@@ -104,7 +116,13 @@ def test_knots_give_every_grade_between_without_solving(study: Study) -> None:
     assert "25." in slider_text(live, seen, 0.0)
     seen["reasons"][2] = ["there is gas in the body"]
     assert [len(slider_reasons(live, seen, grade)) for grade in (0.0, 1.6, 2.9)] == [0, 0, 1]
-    plain, covered = (slider_png(seen["original"], at_knot, "L1", 3.0, why) for why in ((), ("there is gas",)))
+    image, rise = live.frame_and_rise(study.ct, 3.0, grid)
+    assert np.array_equal(image[..., 0], at_knot)
+    assert np.abs(rise[..., 0] - seen["rise_mm"][2]).max() < 0.01
+    pictures, losses = (seen["original"], at_knot, rise[..., 0]), slider_losses(live, seen, 3.0)
+    assert losses[0] == pytest.approx([seen["loss"][name] for name in POSITIONS])
+    assert losses[1] == pytest.approx([seen["reached_loss"][2][name] for name in POSITIONS], abs=0.002)
+    plain, covered = (slider_png(pictures, "L1", 3.0, losses, seen["body"], shown) for shown in (True, False))
     assert plain != covered
     case = warp_case(study, "L1")
     for grade in (0.6, 2.3):
@@ -183,7 +201,7 @@ def test_command_writes_strip_volumes_and_numbers(phantom: Phantom, tmp_path: Pa
     write_volume(phantom.labels, tmp_path / "mask.nii.gz")
     write_markups(phantom.points, tmp_path / "points.mrk.json")
     asked = ["counterfactual", str(tmp_path / "ct.nii.gz"), "--centroids", str(tmp_path / "points.mrk.json"),
-             "--mask", str(tmp_path / "mask.nii.gz"), "--level", "L1", "--by", "warp", "--grade", "0.5",
+             "--mask", str(tmp_path / "mask.nii.gz"), "--level", "L1", "--grade", "0.5",
              "--out", str(tmp_path / "out")]  # fmt: skip
     done = CliRunner().invoke(app, asked)
     assert done.exit_code == 0, done.output
@@ -198,3 +216,45 @@ def test_command_writes_strip_volumes_and_numbers(phantom: Phantom, tmp_path: Pa
     for wrong in (["--preset", "live"], ["--binary"]):
         assert CliRunner().invoke(app, [*asked, *wrong]).exit_code == 2
     assert CliRunner().invoke(app, [*asked[:-6], "--by", "dae", "--shape", "wedge"]).exit_code == 2
+
+
+def test_the_warped_ct_has_the_tone_of_its_picture(study: Study) -> None:
+    case = warp_case(study, "L1")
+    dense = replace(case, tone=Tone(400.0, 30.0))
+    warp = case.warper.solve(Request(0.0))
+    plain, toned_ct = dense.volume(warp, tone=False), dense.volume(warp)
+    assert plain.array.dtype == toned_ct.array.dtype == case.ct.array.dtype
+    grid = patch_grid(study.spine, study.spine.by_level["L1"])
+    flat = dense.shown(warp, grid)
+    inside = binary_erosion(flat.mask[..., 0], iterations=4)
+    points = grid.points()[..., 0, :]
+    there = sample(toned_ct, points[inside])
+    assert np.median(there) == pytest.approx(np.median(flat.image[..., 0][inside]), abs=15.0)
+    assert np.median(there) > np.median(sample(plain, points[inside])) + 50.0
+    changed = toned_ct.array != plain.array
+    assert 0 < changed.mean() < 0.2, "the body alone"
+
+
+def test_what_is_kept_of_a_warp_is_told_with_its_numbers(study: Study) -> None:
+    wish = {"grades": list(KNOT_GRADES), "shape": "biconcave"}
+    seen = pipeline.explain(study.ct, study.spine, level="L1", kind="counterfactual", study=study, **wish)
+    seen["reasons"][-1] = ["there is <gas> in the body"]
+    kept = json.loads(json.dumps(kept_warp(seen, "L1", 1.2)))
+    assert is_kept_warp(kept)
+    assert kept["grade"] == 1.2
+    assert kept["wanted"] == list(STRIP_GRADES)
+    rows = numbers(kept)
+    assert [row[0] for row in rows] == ["grade", "limit", "0", "0.75", "1.5", "2.25", "3"]
+    assert rows[2][2].split(" / ")[0] == f"{seen['reached_mm'][0]['anterior']:.1f}"
+    assert rows[-1][-1] == "there is <gas> in the body"
+    drawn = Drawn.of_warp(kept)
+    assert "shape of a biconcave fracture" in drawn.text
+    assert "1 of 5 grades have no convincing picture" in drawn.text
+    page = html_page(Report({}, (), {}), None, None, False, None, [drawn])
+    assert "Vertebrae warped to other grades" in page
+    assert "<details><summary>Numbers and checks" in page
+    assert "&lt;gas&gt;" in page
+    assert "<gas>" not in page + fold_html(seen, 3.0, seen["reasons"][-1])
+    for name, value in (("grade", 4.0), ("shape", "dent"), ("wanted", [0.0]), ("png", None)):
+        assert not is_kept_warp(kept | {name: value})
+    assert not is_kept_warp({})

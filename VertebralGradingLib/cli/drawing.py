@@ -8,16 +8,26 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
+from rich.table import Table
 
-from VertebralGradingLib.cli.console import OUT
+from VertebralGradingLib.cli.console import ERR, OUT
 from VertebralGradingLib.cli.options import Bodies, Centroids, Ct, Level, Lowest, Mask, MaybeCt, Numbering
 
 
 class By(str, Enum):
-    """What draws a vertebra at another grade."""
+    """What shows a vertebra at another grade."""
 
-    dae = "dae"
     warp = "warp"
+    dae = "dae"
+
+
+class LossBy(str, Enum):
+    """What a vertebra's height is compared with."""
+
+    warp = "warp"
+    healthivert = "healthivert"
+    neighbours = "neighbours"
+    both = "both"
 
 
 def counterfactual(
@@ -25,8 +35,8 @@ def counterfactual(
     level: Level,
     centroids: Centroids = None,
     by: Annotated[
-        By, typer.Option("--by", help="dae (the diffusion autoencoder draws it), warp (its own picture, no network).")
-    ] = By.dae,
+        By, typer.Option("--by", help="warp (its own CT, no network), dae (the diffusion autoencoder draws it).")
+    ] = By.warp,
     grade: Annotated[
         list[float] | None, typer.Option("--grade", min=0.0, max=3.0, help="Wanted grade; may be repeated.")
     ] = None,
@@ -45,7 +55,7 @@ def counterfactual(
     numbering: Numbering = "auto",
     bodies: Bodies = None,
 ) -> None:
-    """Show what a vertebra would look like at another grade: drawn by a network, or its own CT warped."""
+    """Show what a vertebra would look like at another grade: its own CT warped, or drawn by a network."""
     wanted = tuple(grade or (0.0, 1.0, 2.0, 3.0))
     if by is By.warp:
         if binary or preset != "fine":
@@ -57,9 +67,10 @@ def counterfactual(
     if centroids is None:
         raise typer.BadParameter("--by dae needs --centroids")
     from VertebralGradingLib.files import counterfactual_files
+    from VertebralGradingLib.report.drawn import likeness_words
 
     seen = counterfactual_files(ct, centroids, level, wanted, out, preset, lowest, binary)
-    OUT.print(f"{level}: score {seen['score']:.2f}; decoded unchanged with PSNR {seen['psnr_db']:.1f} dB")
+    OUT.print(f"{level}: score {seen['score']:.2f}; redrawn unchanged it is {likeness_words(seen['psnr_db'])}")
     for asked, reached, warnings in zip(seen["wanted"], seen["reached"], seen["warnings"], strict=True):
         note = f"; {', '.join(warnings)}" if warnings else ""
         OUT.print(f"  grade {asked:.1f} wanted, {reached:.2f} by its image{note}")
@@ -102,17 +113,35 @@ def height_loss(
     out: Annotated[Path, typer.Option("--out", help="Folder for map, numbers and volumes.")] = Path(
         "height-loss-output"
     ),
-    method: Annotated[
-        str, typer.Option("--method", help="healthivert (a network draws it), neighbours (their shape).")
-    ] = "healthivert",
+    by: Annotated[
+        LossBy | None,
+        typer.Option(
+            "--by",
+            help="warp (its own CT at grade 0), healthivert (a network draws it), neighbours (their shape), both (warp "
+            "and healthivert; the default where the network's weights are there).",
+        ),
+    ] = None,
     lowest: Lowest = None,
     numbering: Numbering = "auto",
     bodies: Bodies = None,
 ) -> None:
-    """Show where a vertebra lost height, against a pseudo-healthy one or the shape of its sound neighbours."""
+    """Show where a vertebra lost height: against its own CT at grade 0, a drawn one, or its sound neighbours' shape."""
     from VertebralGradingLib.files import height_loss_files
+    from VertebralGradingLib.report.height_loss import BY
 
-    seen = height_loss_files(ct, centroids, level, out, mask, method, lowest, numbering, bodies)
-    thirds = ", ".join(f"{name} {round(100 * value)} %" for name, value in seen["thirds"].items() if value is not None)
-    OUT.print(f"{level}: {thirds}; whole {round(100 * seen['whole'])} %")
-    OUT.print(f"Map, numbers and volumes are in {escape(str(out))}")
+    chosen = None if by is None else ("warp", "healthivert") if by is LossBy.both else (by.value,)
+    seen = height_loss_files(ct, centroids, level, out, mask, chosen, lowest, numbering, bodies)
+    table = Table(title=f"{level}: lost height (%)")
+    for column in ("against", "anterior rim", "anterior", "middle", "posterior", "whole"):
+        table.add_column(column)
+    for name, told in seen["maps"].items():
+        losses = (told["anterior_rim"], *told["thirds"].values(), told["whole"])
+        table.add_row(BY[name], *("-" if value is None else f"{100 * value:.0f}" for value in losses))
+        if told.get("reasons"):
+            ERR.print(
+                f"[bold yellow]Warning:[/bold yellow] no convincing picture: {escape('; '.join(told['reasons']))}"
+            )
+    for name, why in seen["not_run"].items():
+        ERR.print(f"[bold yellow]Warning:[/bold yellow] {escape(f'{BY[name]} did not run: {why}')}")
+    OUT.print(table)
+    OUT.print(f"Maps, numbers and volumes are in {escape(str(out))}")

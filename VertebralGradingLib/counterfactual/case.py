@@ -12,9 +12,10 @@ from VertebralGradingLib.counterfactual.checks import Checked, gas_share, outsid
 from VertebralGradingLib.counterfactual.columns import Posture
 from VertebralGradingLib.counterfactual.request import Health, health_of_evidence
 from VertebralGradingLib.counterfactual.toning import Tone, toned
-from VertebralGradingLib.counterfactual.warp import Warp, Warper, mask_on, picture
+from VertebralGradingLib.counterfactual.warp import Warp, Warper, mask_on, picture_and_rise, warped_volume
 from VertebralGradingLib.errors import CentroidError, MethodError
 from VertebralGradingLib.findings.flags import CUT
+from VertebralGradingLib.image.sampling import sample
 from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.morphometry.body import BodyMask
 from VertebralGradingLib.morphometry.genant import GRADE_BOUNDS
@@ -32,11 +33,13 @@ class Shown:
     Attributes:
         image: (rows, columns, depth) HU.
         mask: the body in it.
+        rise_mm: how far what is seen at each place was moved up.
         checked: numbers behind :attr:`reasons`.
     """
 
     image: NDArray[np.float32]
     mask: NDArray[np.bool_]
+    rise_mm: NDArray[np.float32]
     checked: Checked
 
     @property
@@ -88,7 +91,7 @@ class WarpCase:
             tone: whether a core that is raised takes its neighbours' tone.
         """
         own = self.warper.own.body
-        image = picture(self.ct, warp.field, grid)
+        image, rise = picture_and_rise(self.ct, warp.field, grid)
         before, after = mask_on(own, grid), mask_on(own, grid, warp.field)
         outside = outside_share(self.ct, warp.field, grid, before, after)
         amount = self.toning(warp) if tone else 0.0
@@ -99,7 +102,32 @@ class WarpCase:
         checked = Checked(
             warp.least_jacobian, warp.missed_mm, self.gas, self.warper.seam.through_bone, outside, self.flags
         )
-        return Shown(image, after, checked)
+        return Shown(image, after, rise, checked)
+
+    def volume(self, warp: Warp, tone: bool = True) -> Volume:
+        """The CT itself warped, on its own voxels: the crop in which anything moves.
+
+        Args:
+            warp: of this vertebra.
+            tone: as for :meth:`shown`.
+        """
+        part, _ = warped_volume(self.ct, warp.field)
+        amount = self.toning(warp) if tone else 0.0
+        if self.tone is None or amount <= 0.0:
+            return part
+        body = self.warper.own.body.as_volume()
+        mask = np.zeros(part.shape, dtype=bool)
+        for k in range(part.shape[2]):  # slice by slice, as the warp itself
+            voxels = np.stack(np.meshgrid(*(np.arange(n) for n in part.shape[:2]), indexing="ij"), -1)
+            points = part.to_ras(np.concatenate([voxels, np.full((*voxels.shape[:2], 1), k)], -1))
+            mask[..., k] = sample(body, warp.field.source(points), fill=0.0) >= 0.5
+        values = toned(np.asarray(part.array, dtype=np.float32), mask, self.tone, amount, part.spacing)
+        whole = np.iinfo(part.array.dtype) if part.array.dtype.kind in "iu" else None
+        if whole is not None:
+            values = np.clip(np.rint(values), whole.min, whole.max)
+        array = np.array(part.array)
+        array[mask] = values[mask]
+        return Volume(array, part.affine, part.notes)
 
 
 def warp_case(

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from VertebralGradingLib.counterfactual.case import WarpCase, warp_case
+from VertebralGradingLib.counterfactual.case import Shown, WarpCase, warp_case
 from VertebralGradingLib.counterfactual.columns import SINK_SHARE, TILT_SHARE, Posture
 from VertebralGradingLib.counterfactual.live import LiveWarp
 from VertebralGradingLib.counterfactual.plates import AHEAD, LEFT
 from VertebralGradingLib.counterfactual.request import OWN, Request
-from VertebralGradingLib.counterfactual.warp import Warp, mask_on, warped_volume
+from VertebralGradingLib.counterfactual.warp import Warp, mask_on
 from VertebralGradingLib.errors import InputError, MethodError
 from VertebralGradingLib.image.sampling import sample
 from VertebralGradingLib.morphometry.height_rows import named
@@ -39,11 +39,12 @@ def explained(study: Study, level: str, options: dict[str, Any]) -> dict[str, An
 
     Returns:
         ``original`` (128, 128) and ``changed`` (N, 128, 128) HU at 1 mm with the body in them (``body``,
-        ``changed_body``); ``score`` and ``wanted``; ``heights_mm``, ``healthy_mm`` and, for each grade, ``target_mm``
-        and ``reached_mm`` by position, ``reached`` (grade of these heights), ``moved_mm`` (by endplate and position,
-        upwards), ``tilt_deg``, ``sink_mm``, ``least_jacobian``, ``checks`` and ``reasons`` (words; none where the
-        picture is convincing). With ``volumes`` also ``volume_0``, ``volume_1``, ... (HU) and their ``affine``; with
-        ``knots`` the arrays of :meth:`live.LiveWarp.to_arrays`.
+        ``changed_body``), and how far what is seen there was moved up (``rise_mm``); ``shape``, ``score``,
+        ``heights_mm``, ``healthy_mm`` and ``loss`` as it is; ``wanted``, ``tilt_share``, ``sink_share``; for each
+        grade ``target_mm``, ``reached_mm`` and ``reached_loss`` by position, ``reached`` (grade of these heights),
+        ``moved_mm`` (by endplate and position, upwards), ``tilt_deg``, ``sink_mm``, ``least_jacobian``, ``checks`` and
+        ``reasons`` (words; none where the picture is convincing). With ``volumes`` also ``volume_0``, ``volume_1``,
+        ... (HU) and their ``affine``; with ``knots`` the arrays of :meth:`live.LiveWarp.to_arrays`.
 
     Raises:
         CentroidError: no such level, or it was not measured.
@@ -52,7 +53,7 @@ def explained(study: Study, level: str, options: dict[str, Any]) -> dict[str, An
         InputError: a value that cannot be used, or a warp that would fold.
     """
     grades, shape, tone, volumes, knots, posture = _wishes(options)
-    case = warp_case(study, level, posture, _reference(options.get("reference_mm")))
+    case = warp_case(study, level, posture, reference_of(options.get("reference_mm")))
     grid = patch_grid(study.spine, study.spine.by_level[level])
     own = case.warper.own.body
     warps = [case.warper.solve(Request(grade, shape)) for grade in grades]
@@ -63,11 +64,16 @@ def explained(study: Study, level: str, options: dict[str, Any]) -> dict[str, An
         "body": mask_on(own, grid)[..., 0],
         "changed": np.stack([one.image[..., 0] for one in shown]),
         "changed_body": np.stack([one.mask[..., 0] for one in shown]),
+        "rise_mm": np.stack([one.rise_mm[..., 0] for one in shown]),
         "shape": shape,
         "score": health.score,
         "heights_mm": named(health.heights_mm),
         "healthy_mm": named(health.healthy_mm),
         "wanted": grades,
+        "tilt_share": posture.tilt_share,
+        "sink_share": posture.sink_share,
+        "loss": named(health.loss),
+        "reached_loss": [named(1.0 - warp.reached_mm / health.healthy_mm) for warp in warps],
         "target_mm": [named(warp.target_mm) for warp in warps],
         "reached_mm": [named(warp.reached_mm) for warp in warps],
         "reached": [health.score_of(warp.reached_mm) for warp in warps],
@@ -75,21 +81,24 @@ def explained(study: Study, level: str, options: dict[str, Any]) -> dict[str, An
         "tilt_deg": [float(np.degrees(warp.field.rigid.tilt)) for warp in warps],
         "sink_mm": [float(warp.field.rigid.sink_mm) for warp in warps],
         "least_jacobian": [warp.least_jacobian for warp in warps],
-        "checks": [
-            {
-                "missed_mm": one.checked.missed_mm,
-                "gas_share": one.checked.gas_share,
-                "seam_share": one.checked.seam_share,
-                "outside_share": one.checked.outside_share,
-            }
-            for one in shown
-        ],
+        "checks": [checks_of(one) for one in shown],
         "reasons": [one.reasons for one in shown],
     }
     for n, warp in enumerate(warps if volumes else ()):
-        part, _ = warped_volume(case.ct, warp.field)
+        part = case.volume(warp, tone)
         answer[f"volume_{n}"], answer["affine"] = part.array, part.affine
     return answer | (LiveWarp.of(grades, warps).to_arrays() if knots else {})
+
+
+def checks_of(shown: Shown) -> dict[str, float]:
+    """The numbers behind a picture's verdict, by name."""
+    checked = shown.checked
+    return {
+        "missed_mm": checked.missed_mm,
+        "gas_share": checked.gas_share,
+        "seam_share": checked.seam_share,
+        "outside_share": checked.outside_share,
+    }
 
 
 def _moved(case: WarpCase, warp: Warp) -> dict[str, dict[str, float]]:
@@ -98,10 +107,10 @@ def _moved(case: WarpCase, warp: Warp) -> dict[str, dict[str, float]]:
     place = warp.field.in_frame(own.points_ras[::2])
     rows = np.clip(np.rint(place[:, 0] - AHEAD[0]).astype(int), 0, len(AHEAD) - 1)
     columns = np.clip(np.rint(place[:, 1] - LEFT[0]).astype(int), 0, len(LEFT) - 1)
-    return {"upper": named(warp.top_mm[rows, columns]), "lower": named(warp.bottom_mm[rows, columns])}
+    return {"superior": named(warp.top_mm[rows, columns]), "inferior": named(warp.bottom_mm[rows, columns])}
 
 
-def _reference(values: Any) -> NDArray[np.float64] | None:
+def reference_of(values: Any) -> NDArray[np.float64] | None:
     """Three expected heights, or None where none are given.
 
     Raises:

@@ -13,13 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from VertebralGradingLib.counterfactual.field import KNOTS, Field, Rigid, mixed
-from VertebralGradingLib.counterfactual.warp import Warp, picture
+from VertebralGradingLib.counterfactual.warp import Warp, picture_and_rise
 from VertebralGradingLib.errors import InputError
 from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.spine.reformation import Grid
 
-KNOT_GRADES = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
-"""Grades at which a warp is solved for a slider."""
+STRIP_GRADES = (0.0, 0.75, 1.5, 2.25, 3.0)
+"""Grades of a strip: five even steps."""
+KNOT_GRADES = (0.0, 0.5, 0.75, 1.0, 1.5, 2.0, 2.25, 2.5, 3.0)
+"""Grades at which a warp is solved for a slider: where the loss of a grade bends, between, and those of a strip."""
 _PREFIX = "knot_"
 _NAMES = ("grades", "places", "sources", "rigid", "center", "axes", "heights_mm", "least_jacobian")
 
@@ -99,4 +101,8 @@ class LiveWarp:
 
     def frame(self, ct: Volume, grade: float, grid: Grid) -> NDArray[np.float32]:
         """The picture at a grade on a grid (rows, columns, depth) HU, read from the CT."""
-        return picture(ct, self.field(grade), grid)
+        return self.frame_and_rise(ct, grade, grid)[0]
+
+    def frame_and_rise(self, ct: Volume, grade: float, grid: Grid) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The same, and how far what is seen there was moved up along the body's axis (mm)."""
+        return picture_and_rise(ct, self.field(grade), grid)

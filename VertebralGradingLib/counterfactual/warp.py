@@ -197,7 +197,15 @@ def carried(body: BodyMask, field: Moves) -> BodyMask:
 
 def picture(ct: Volume, field: Moves, grid: Grid) -> NDArray[np.float32]:
     """The warped CT on a grid, read from the CT itself (rows, columns, depth) HU."""
-    return np.asarray(sample(ct, field.source(grid.points())), dtype=np.float32)
+    return picture_and_rise(ct, field, grid)[0]
+
+
+def picture_and_rise(ct: Volume, field: Field, grid: Grid) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The same, and how far what is seen at each place was moved up along the body's own axis (mm; down negative)."""
+    points = grid.points()
+    source = field.source(points)
+    rise = (points - source) @ field.axes[:, 2]
+    return np.asarray(sample(ct, source), dtype=np.float32), rise.astype(np.float32)
 
 
 def mask_on(body: BodyMask, grid: Grid, field: Moves | None = None) -> NDArray[np.bool_]:

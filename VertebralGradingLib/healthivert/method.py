@@ -12,13 +12,12 @@ from VertebralGradingLib.findings import Evidence
 from VertebralGradingLib.findings.flags import CUT
 from VertebralGradingLib.healthivert.neighbours import from_neighbours
 from VertebralGradingLib.healthivert.patient import patient_scale
-from VertebralGradingLib.healthivert.pseudo_healthy import PseudoHealthy
+from VertebralGradingLib.healthivert.pseudo_healthy import PseudoHealthy, lost_height_map
 from VertebralGradingLib.healthivert.rhlv import RelativeHeightLoss
 from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.models.loading import Kept
 from VertebralGradingLib.morphometry.genant import grade_of_score, score_of_loss
 from VertebralGradingLib.morphometry.height_rows import UNTRUSTED
-from VertebralGradingLib.morphometry.sheets import AHEAD_MM, LEFT_MM
 from VertebralGradingLib.study import MeasuredVertebra, Study
 
 if TYPE_CHECKING:
@@ -61,8 +60,9 @@ class NeighbourGrading:
 
         Returns:
             ``loss`` (columns, depth) share of the expected height that is missing, from front to back and from right to
-            left in steps of 1 mm, NaN outside of the body; ``own_mm`` and ``expected_mm`` of the same shape; ``thirds``
-            and ``sides``, means by name; ``whole``; ``endplate_ras_mm`` (columns, depth, 3) the upper endplate there,
+            left in steps of 1 mm, NaN outside of the body; ``own_mm`` and ``expected_mm`` of the same shape;
+            ``uncertain`` (columns, depth) where the loss cannot be told; ``thirds`` and ``sides``, means by name;
+            ``whole``; ``anterior_rim``; ``endplate_ras_mm`` (columns, depth, 3) the upper endplate there,
             ``map_affine`` (4, 4) column, depth, height below the middle (mm) -> RAS mm; ``reference_levels``.
 
         Raises:
@@ -73,7 +73,7 @@ class NeighbourGrading:
         _check_kind(kind, options)
         item = _place(study, level)
         seen = from_neighbours(study, level, study.fractured)
-        return {**_map(seen, item), "reference": "neighbours", "reference_levels": list(seen.sources)}
+        return {**lost_height_map(seen, item), "reference": "neighbours", "reference_levels": list(seen.sources)}
 
 
 class HealthivertGrading:
@@ -137,7 +137,7 @@ class HealthivertGrading:
         scale = patient.scale(number)
         seen, volumes = system.volumes(ct, patient.items, number, patient.broken, study.spine, scale)
         return {
-            **_map(seen, item),
+            **lost_height_map(seen, item),
             "reference": "network",
             "model": version,
             "patient_scale": scale,
@@ -197,34 +197,14 @@ def _evidence(method: str, seen: PseudoHealthy, about: dict[str, Any], sd: float
         **about,
         "relative_height_loss": loss.thirds,
         "relative_height_loss_whole": loss.whole,
-        "relative_height_loss_sides": {
-            name: value if np.isfinite(value) else None for name, value in sides.thirds.items()
-        },
+        "relative_height_loss_anterior_rim": _number(seen.anterior_rim_loss),
+        "relative_height_loss_sides": {name: _number(value) for name, value in sides.thirds.items()},
     }
     return Evidence(method, grade_of_score(score), (low, high), score, quantities)
 
 
-def _map(seen: PseudoHealthy, item: MeasuredVertebra) -> dict[str, Any]:
-    assert item.measurement is not None  # only measured vertebrae come here
-    (columns, depths), sheets = seen.extent, item.measurement.sheets
-    loss, cut = seen.relative_height_loss(), np.s_[columns, depths]
-    ahead, left = np.meshgrid(AHEAD_MM[columns], LEFT_MM[depths], indexing="ij")
-    middle = float(np.nanmedian(sheets.top) + np.nanmedian(sheets.bottom)) / 2
-    right, anterior, up = sheets.axes.T
-    corner = sheets.to_ras(float(ahead[0, 0]), float(left[0, 0]), middle)
-    affine = np.eye(4)
-    affine[:3] = np.column_stack([-anterior, -right, -up, corner])  # columns and depths are 1 mm apart
-    places = corner + (ahead[0, 0] - ahead)[..., None] * -anterior + (left - left[0, 0])[..., None] * -right
-    return {
-        "loss": seen.loss[cut],
-        "own_mm": seen.own_mm[cut],
-        "expected_mm": seen.healthy_mm[cut],
-        "thirds": loss.thirds,
-        "sides": seen.relative_height_loss("coronal").thirds,
-        "whole": loss.whole,
-        "map_affine": affine,
-        "endplate_ras_mm": places + (sheets.top[cut] - middle)[..., None] * up,
-    }
+def _number(value: float) -> float | None:
+    return value if np.isfinite(value) else None
 
 
 def _check_kind(kind: str, options: dict[str, Any]) -> None:

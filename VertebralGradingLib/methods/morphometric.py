@@ -43,13 +43,15 @@ class MorphometricGrading:
         return _said(study, _results(study))
 
     def explain(self, study: Study, level: str, kind: str = "heights", **options: Any) -> dict[str, Any]:
-        """Height profile of one vertebra from front to back, or the vertebra at other grades.
+        """Height profile of one vertebra from front to back, the vertebra at other grades, or where it lost height.
 
         Args:
-            study: judged, for a counterfactual.
+            study: judged, for what the warp tells.
             level: which vertebra.
-            kind: "heights", or "counterfactual" for the warp without learning.
-            options: of the warp (:func:`counterfactual.explained.explained`); heights have none.
+            kind: "heights"; "counterfactual" for the warp without learning; "height_loss_map" for lost height against
+                the warp to grade 0.
+            options: of the warp (:func:`counterfactual.explained.explained`), of the map
+                (:func:`lost_height.lost_height`); heights have none.
 
         Returns:
             ``ahead_mm`` (n,) places in front of the body's centre, ``height_mm`` (n,) height of the mid-sagittal slab
@@ -64,8 +66,12 @@ class MorphometricGrading:
             from VertebralGradingLib.counterfactual.explained import explained
 
             return explained(study, level, options)
+        if kind == "height_loss_map":
+            from VertebralGradingLib.methods.lost_height import lost_height
+
+            return lost_height(study, level, options)
         if kind != "heights" or options:
-            raise MethodError("Morphometry does not explain so.", "Ask for heights, or for a counterfactual.")
+            raise MethodError("Morphometry does not explain so.", "Ask for heights, counterfactual, height_loss_map.")
         item = next((item for item in study.vertebrae if item.vertebra.level == level), None)
         if item is None or item.measurement is None or CUT in item.flags:
             raise CentroidError(f"{level} was not measured.", "Choose a vertebra that has heights.")

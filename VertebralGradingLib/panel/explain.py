@@ -18,8 +18,8 @@ from VertebralGradingLib.report.explanation import patch_png, profile_png
 from VertebralGradingLib.report.sentences import considerations_text, other_methods, sentence
 from VertebralGradingLib.scene.inputs import voxels_from_node
 
-_DRAWN, _LOST, _WARPED = 1, 2, 3
-"""Places of the drawn vertebra, of the map of lost height and of the warped vertebra in the list."""
+_WARPED, _LOST, _DRAWN = 1, 2, 3
+"""Places of the warped vertebra, of the map of lost height and of the drawn vertebra in the list."""
 
 
 class ExplainPart:
@@ -45,7 +45,7 @@ class ExplainPart:
                 _("heights against what is expected"),
                 _("the vertebra at another grade"),
                 _("where height was lost"),
-                _("its own picture warped to another grade"),
+                _("the vertebra at another grade, drawn by the diffusion autoencoder"),
             ]
         )
         ui.explainComboBox.connect("currentIndexChanged(int)", self.onKind)
@@ -58,9 +58,16 @@ class ExplainPart:
         self._heightLoss.close()
         self._warp.close()
 
+    def setEntered(self, entered: bool) -> None:
+        """The user comes to the module, or leaves it."""
+        self._warp.setEntered(entered)
+        if not entered:
+            self.leave()
+
     def leave(self) -> None:
         """The user leaves the module, or the study goes: show nothing that belongs to it."""
         self._heightLoss.hide()
+        self._warp.leave()
 
     def opened(self) -> None:
         """Read the image of the study once."""

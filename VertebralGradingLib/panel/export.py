@@ -94,8 +94,10 @@ def _drawn(results: StudyResults) -> list[Drawn]:
     """What the scene keeps of drawn vertebrae."""
     levels = [finding.level for finding in results.report.findings]
     kept = [(level, *results.kept(level)) for level in levels]
-    lost = [(level, results.kept_height_loss(level)) for level in levels]
+    lost = [(level, results.kept_height_loss(level, warped)) for level in levels for warped in (True, False)]
+    warps = [results.kept_warp(level) for level in levels]
     return [
+        *(Drawn.of_warp(about) for about in warps if about is not None),
         *(Drawn(level, b64decode(found[0]), found[1], HEIGHT_LOSS) for level, found in lost if found is not None),
         *(Drawn.of_pictures(level, pictures, about) for level, pictures, about in kept if is_whole(pictures, about)),
     ]

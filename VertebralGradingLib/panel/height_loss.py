@@ -1,4 +1,7 @@
-"""Where the chosen vertebra lost height: map and curve, coloured endplate in 3-D, pseudo-healthy CT in the slices."""
+"""Where the chosen vertebra lost height: map and curve, coloured endplate in 3-D, pseudo-healthy CT in the slices.
+
+Against its own CT warped to grade 0, which needs no weights, or against what a network draws (else neighbours' shape).
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,23 @@ import base64
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import slicer
 from slicer.i18n import tr as _
 
 from VertebralGradingLib.errors import VertebralGradingError
 from VertebralGradingLib.panel.drawn import DrawnPart
+from VertebralGradingLib.panel.in_place import InPlace
 from VertebralGradingLib.panel.session import Session
 from VertebralGradingLib.report.drawn import Drawn
-from VertebralGradingLib.scene.drawn import ENDPLATE, HEALTHY
+from VertebralGradingLib.scene.drawn import ENDPLATE, HEALTHY, loss_part
 from VertebralGradingLib.scene.explaining import Wish
 from VertebralGradingLib.scene.lost_height import show_legend
 from VertebralGradingLib.scene.results import StudyResults
 
 KIND = "height_loss_map"
-NETWORK, NEIGHBOURS = "healthivert", "neighbours"
+WARP, NETWORK, NEIGHBOURS = "morphometry", "healthivert", "neighbours"
+"""Methods that are asked; the warp is morphometry's."""
+_BY_WARP = 0
+"""Its place in the list."""
 
 
 class HeightLossPart(DrawnPart):
@@ -32,7 +38,11 @@ class HeightLossPart(DrawnPart):
         super().__init__(ui, session, logic, showPicture, withBodies=True)
         self._note = ""
         self._surface: Any = None  # what is shown of a study that may be gone when it is to be hidden
-        self._image: Any = None
+        self._inPlace = InPlace()
+        ui.lossComboBox.addItems(
+            [_("against its own CT warped to grade 0"), _("against HealthiVert-GAN or neighbours")]
+        )
+        ui.lossComboBox.connect("currentIndexChanged(int)", self.onBy)
         ui.healthyCheckBox.connect("toggled(bool)", self.onToggled)
         self.hide()
 
@@ -50,12 +60,12 @@ class HeightLossPart(DrawnPart):
         """Show something else."""
         self.leave()
         self._isShown, self._level = False, ""
-        self._ui.healthyCheckBox.visible = False
+        self._setVisible(False)
 
     def show(self) -> None:
         """Show the chosen vertebra; what the scene keeps of it at once, else a map is asked for."""
         self._isShown = True
-        self._ui.healthyCheckBox.visible = True
+        self._setVisible(True)
         self._ui.drawnLabel.visible = True
         another = self._another()
         if another is None:
@@ -64,23 +74,42 @@ class HeightLossPart(DrawnPart):
         self.leave()
         self._level, self._note = finding.level, ""
         self._ui.patchLabel.clear()
-        kept = results.kept_height_loss(finding.level)
+        kept = results.kept_height_loss(finding.level, self._byWarp)
         if kept is not None:
             self._draw(base64.b64decode(kept[0]), kept[1])
+            return
+        if self._byWarp:
+            said = finding.evidence_of(WARP)
+            known = {} if said is None else said.quantities.get("reference_mm") or {}
+            self._ask(WARP, {"reference_mm": [float(value) for value in known.values()]} if known else {})
             return
         self._ask(NETWORK if finding.evidence_of(NEIGHBOURS) is None or finding.evidence_of(NETWORK) else NEIGHBOURS)
 
     def onToggled(self, checked: bool) -> None:
         """Show the pseudo-healthy CT in the slice views, or the CT as it is."""
         results = self._session.results
-        healthy = results.drawn_node(self._level, HEALTHY) if checked and results is not None else None
-        if healthy is not None and results is not None:
-            self._image = results.image_node
-            _inSlices(healthy)
-        elif self._image is not None:
-            image, self._image = self._image, None
-            if image.GetScene() is not None:
-                _inSlices(image)
+        healthy = self._node(results, HEALTHY) if checked and results is not None else None
+        if healthy is not None:
+            self._inPlace.show(healthy)
+        else:
+            self._inPlace.putBack()
+
+    def onBy(self, index: int) -> None:
+        """Against something else."""
+        if self._isShown:
+            self.forget()
+            self.show()
+
+    @property
+    def _byWarp(self) -> bool:
+        return int(self._ui.lossComboBox.currentIndex) == _BY_WARP
+
+    def _node(self, results: StudyResults, part: str) -> Any:
+        return results.drawn_node(self._level, loss_part(part, self._byWarp))
+
+    def _setVisible(self, visible: bool) -> None:
+        for widget in (self._ui.healthyCheckBox, self._ui.lossComboBox):
+            widget.visible = visible
 
     def leave(self) -> None:
         """Show the CT as it is, and no coloured endplate."""
@@ -89,11 +118,12 @@ class HeightLossPart(DrawnPart):
         surface, self._surface = self._surface, None
         if surface is not None and surface.GetScene() is not None:
             show_legend(surface, False)
+        self._inPlace.putBack()
         self._ui.healthyCheckBox.checked = False
         self._ui.healthyCheckBox.enabled = False
 
-    def _ask(self, method: str) -> None:
-        if self._send(KIND, method):
+    def _ask(self, method: str, options: Mapping[str, Any] | None = None) -> None:
+        if self._send(KIND, method, options):
             self._say(_("looking for lost height..."))
 
     def _onAnswer(self, wish: Wish, answer: Mapping[str, Any], results: StudyResults) -> None:
@@ -104,7 +134,7 @@ class HeightLossPart(DrawnPart):
         except VertebralGradingError as error:
             self._say(str(error))
             return
-        if self._isShown:
+        if self._isShown and (wish.method == WARP) == self._byWarp:
             self._draw(drawn.png, text)
 
     def _failed(self, wish: Wish, error: VertebralGradingError) -> None:
@@ -120,13 +150,7 @@ class HeightLossPart(DrawnPart):
         results = self._session.results
         if results is None:
             return
-        self._surface = results.drawn_node(self._level, ENDPLATE)
+        self._surface = self._node(results, ENDPLATE)
         if self._surface is not None:
             show_legend(self._surface, True)
-        self._ui.healthyCheckBox.enabled = results.drawn_node(self._level, HEALTHY) is not None
-
-
-def _inSlices(volume: Any) -> None:
-    """Show a volume in all slice views, where there are any."""
-    if volume.IsA("vtkMRMLScalarVolumeNode") and slicer.app.layoutManager() is not None:
-        slicer.util.setSliceViewerLayers(background=volume)
+        self._ui.healthyCheckBox.enabled = self._node(results, HEALTHY) is not None

@@ -67,6 +67,7 @@ class Panel:
     def enter(self) -> None:
         """The user has come to the module."""
         self._isEntered = True
+        self.explain.setEntered(True)
         threading.Thread(target=_warm, name="VertebralGrading imports", daemon=True).start()
         self.followChoice()
         if self.session.results is not None:
@@ -78,7 +79,7 @@ class Panel:
         """The user leaves the module."""
         self._isEntered = False
         self.inputs.stopPlacing()
-        self.explain.leave()
+        self.explain.setEntered(False)
         self.views.restore()
 
     def close(self) -> None:

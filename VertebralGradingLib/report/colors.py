@@ -1,4 +1,10 @@
-"""The colour of each state, from ``Resources/colors/grades.json``, and a state as a caption."""
+"""The colour of each state, from ``Resources/colors/grades.json``, a state as a caption, and the colours of numbers.
+
+Two scales, the same in every picture, table and view, so that pictures of different vertebrae can be compared: lost
+height from white to vermilion (:func:`colors_of_loss`), movement from purple (down) over white to green (up)
+(:func:`colors_of_movement`). Vermilion is that of Okabe and Ito's colours, purple and green are the ends of
+ColorBrewer's PRGn: both scales can be told apart with every kind of colour blindness, and in grey loss becomes darker.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +12,10 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from VertebralGradingLib.findings import Finding
 from VertebralGradingLib.findings.states import NOT_ASSESSED, state_of_grade
@@ -64,3 +74,41 @@ def caption(finding: Finding) -> str:
     if finding.excluded:
         return "excluded"
     return f"{finding.final_state} (reader)" if finding.changed_by_reader else finding.final_state
+
+
+TOP_LOSS = 0.5
+"""Loss at the upper end of the colours."""
+TOP_MOVEMENT_MM = 10.0
+"""Movement at either end of the colours."""
+OUTSIDE = (255, 255, 255)
+"""Beside the body; its outline is drawn."""
+UNCERTAIN = (150, 150, 150)
+"""Where a loss cannot be told."""
+_VERMILION = (213, 94, 0)
+_DOWN, _UP = (118, 42, 131), (27, 120, 55)
+
+
+def colors_of_loss(loss: NDArray[Any], uncertain: NDArray[np.bool_] | None = None) -> NDArray[np.uint8]:
+    """Lost height as colours: white at none, vermilion from :data:`TOP_LOSS` on.
+
+    Args:
+        loss: (...) fraction; below 0 shown as 0, NaN as :data:`OUTSIDE`.
+        uncertain: (...) where it cannot be told, shown as :data:`UNCERTAIN`.
+
+    Returns:
+        (..., 3)
+    """
+    loss = np.asarray(loss, dtype=float)
+    share = np.clip(np.nan_to_num(loss, nan=0.0) / TOP_LOSS, 0.0, 1.0)[..., None]
+    rgb = 255.0 + share * (np.array(_VERMILION) - 255.0)
+    rgb[np.isnan(loss)] = OUTSIDE
+    if uncertain is not None:
+        rgb[uncertain & np.isfinite(loss)] = UNCERTAIN
+    return np.asarray(np.rint(rgb).astype(np.uint8))
+
+
+def colors_of_movement(mm: NDArray[Any]) -> NDArray[np.uint8]:
+    """Movement (...) upwards in mm as colours (..., 3): purple down, white none, green up; NaN as none."""
+    share = np.clip(np.nan_to_num(np.asarray(mm, dtype=float)) / TOP_MOVEMENT_MM, -1.0, 1.0)[..., None]
+    end = np.where(share < 0.0, np.array(_DOWN), np.array(_UP))
+    return np.asarray(np.rint(255.0 + np.abs(share) * (end - 255.0)).astype(np.uint8))

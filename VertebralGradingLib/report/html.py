@@ -23,7 +23,7 @@ from VertebralGradingLib.findings.trabecular import trabecular
 from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.morphometry.genant import GRADE_BOUNDS
 from VertebralGradingLib.report.colors import color_of, color_of_grade, shown_colors
-from VertebralGradingLib.report.drawn import HEIGHT_LOSS, Drawn, figures
+from VertebralGradingLib.report.drawn import HEIGHT_LOSS, WARPED, Drawn, figures
 from VertebralGradingLib.report.overview import overview_svg
 from VertebralGradingLib.report.patches import PATCH_MM, strip
 from VertebralGradingLib.report.pictures import Overview
@@ -78,9 +78,12 @@ def html_page(
     if volume is not None and findings:
         body.append(_section("Each vertebra", _strip(findings, volume, spine, is_mask)))
     maps = [one for one in drawn if one.shows == HEIGHT_LOSS]
-    others = [one for one in drawn if one.shows != HEIGHT_LOSS]
+    warped = [one for one in drawn if one.shows == WARPED]
+    others = [one for one in drawn if one.shows not in (HEIGHT_LOSS, WARPED)]
     if maps:
         body.append(_section("Where height was lost", figures(maps) + _map_note()))
+    if warped:
+        body.append(_section("Vertebrae warped to other grades", figures(warped) + _warp_note()))
     if others:
         body.append(_section("Vertebrae at another grade", figures(others) + _drawn_note()))
     profile = height_profile(findings)
@@ -209,6 +212,14 @@ def _drawn_note() -> str:
     note = (
         "Drawn by a network, not measured: what it takes this vertebra to look like at the grade that is given. "
         "Compare with its redrawing, not with the CT: what is lost there is the network's own error."
+    )
+    return f'<p class="note"><small>{escape(note)}</small></p>'
+
+
+def _warp_note() -> str:
+    note = (
+        "The vertebra's own CT, moved to the heights of each grade and measured again; nothing is drawn anew, and "
+        "texture shows no fracture. How far the spine above follows is assumed. Where a check fails nothing is shown."
     )
     return f'<p class="note"><small>{escape(note)}</small></p>'
 

@@ -18,7 +18,7 @@ from VertebralGradingLib.spine.spine import Spine
 
 BONE_WINDOW = (-160.0, 640.0)
 """HU shown black and white."""
-_DIFFERENCE_HU = 300.0
+DIFFERENCE_HU = 300.0
 """Full colour of a difference."""
 BEYOND_MM = 40.0
 """Shown above the highest and below the lowest centroid."""
@@ -101,7 +101,7 @@ def to_gray(image: NDArray[Any], window: tuple[float, float] = BONE_WINDOW) -> N
 
 def difference_rgb(change: NDArray[Any]) -> NDArray[np.uint8]:
     """(H, W) HU -> (H, W, 3): white where nothing changed, red where brighter, blue where darker."""
-    share = np.clip(np.asarray(change, dtype=float) / _DIFFERENCE_HU, -1.0, 1.0)
+    share = np.clip(np.asarray(change, dtype=float) / DIFFERENCE_HU, -1.0, 1.0)
     rgb = np.stack([1.0 - np.clip(-share, 0, 1), 1.0 - np.abs(share), 1.0 - np.clip(share, 0, 1)], -1)
     return np.asarray((255.0 * rgb).astype(np.uint8))
 

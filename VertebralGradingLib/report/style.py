@@ -38,6 +38,9 @@ svg { display: block; max-width: 100%; height: auto; -webkit-print-color-adjust:
 .drawn { display: grid; grid-template-columns: repeat(auto-fill, minmax(300px, 1fr)); gap: 16px 18px; }
 .drawn figure { margin: 0; break-inside: avoid; }
 .drawn img { width: 100%; max-width: 384px; }
+.drawn.wide-pictures { grid-template-columns: minmax(0, 1fr); }
+.drawn.wide-pictures img { max-width: 1548px; }
+details { margin-top: 4px; }
 figcaption { font-size: 13px; line-height: 1.4; margin-top: 5px; }
 figcaption small { display: block; font-variant-numeric: tabular-nums; white-space: nowrap; }
 figcaption small.t { white-space: normal; overflow-wrap: anywhere; }

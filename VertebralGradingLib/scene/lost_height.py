@@ -11,7 +11,7 @@ import vtk
 from numpy.typing import NDArray
 from vtk.util.numpy_support import numpy_to_vtk
 
-from VertebralGradingLib.report.height_loss import TOP_LOSS, colors_of_loss
+from VertebralGradingLib.report.colors import TOP_LOSS, UNCERTAIN, colors_of_loss
 from VertebralGradingLib.report.pictures import BONE_WINDOW
 
 SURFACE_CLASS = "vtkMRMLModelNode"
@@ -20,6 +20,8 @@ _COLORS = "VertebralGradingLossOfHeight"
 _NUMBER = 256
 _OUTSIDE = -100
 """Value of the map beside the body; it is not shown."""
+_UNCERTAIN, _LEAST = 0.0, 100.0 * TOP_LOSS / _NUMBER
+"""Value of a column whose loss cannot be told, which has the first colour, and the least of all others."""
 _LIFT_MM = 0.6
 """So far above the endplate the coloured surface lies, so that the vertebra's own does not hide it."""
 
@@ -29,9 +31,10 @@ def fill_surface(node: Any, answer: Mapping[str, Any]) -> None:
 
     Args:
         node: a model node.
-        answer: ``endplate_ras_mm`` (C, D, 3), ``loss`` (C, D) as a fraction, NaN outside; ``map_affine``.
+        answer: ``endplate_ras_mm`` (C, D, 3), ``loss`` (C, D) as a fraction, NaN outside, ``uncertain`` (C, D);
+            ``map_affine``.
     """
-    places, loss = _array(answer["endplate_ras_mm"]), _array(answer["loss"])
+    places, loss = _array(answer["endplate_ras_mm"]), _percent(answer)
     up = -_array(answer["map_affine"])[:3, 2]
     known = np.isfinite(loss) & np.isfinite(places).all(-1)
     number = np.full(loss.shape, -1)
@@ -44,7 +47,7 @@ def fill_surface(node: Any, answer: Mapping[str, Any]) -> None:
     surface = vtk.vtkPolyData()
     surface.SetPoints(points)
     surface.SetPolys(cells)
-    values = numpy_to_vtk(np.ascontiguousarray(100.0 * loss[known]), deep=True)
+    values = numpy_to_vtk(np.ascontiguousarray(loss[known]), deep=True)
     values.SetName(_SCALARS)
     surface.GetPointData().SetScalars(values)
     node.SetAndObservePolyData(surface)
@@ -62,14 +65,14 @@ def fill_surface(node: Any, answer: Mapping[str, Any]) -> None:
 
 
 def fill_map(node: Any, answer: Mapping[str, Any]) -> None:
-    """Replace a volume by the map: one slice across the middle of the body, loss in whole per cent.
+    """Replace a volume by the map: one slice across the middle of the body, loss in per cent, 0 where it is uncertain.
 
     Args:
         node: a scalar volume node.
-        answer: ``loss`` (C, D) and ``map_affine`` (4, 4) column, depth, 0 -> RAS mm.
+        answer: ``loss`` and ``uncertain`` (C, D), and ``map_affine`` (4, 4) column, depth, 0 -> RAS mm.
     """
-    loss, affine = _array(answer["loss"]), _array(answer["map_affine"])
-    percent = np.where(np.isfinite(loss), np.rint(100.0 * loss), _OUTSIDE).astype(np.int16)
+    affine = _array(answer["map_affine"])
+    percent = np.nan_to_num(_percent(answer), nan=_OUTSIDE).astype(np.float32)
     matrix = affine[:, [1, 0, 2, 3]]  # voxels of an image run along depth first
     slicer.util.updateVolumeFromArray(node, percent[None])
     node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(matrix))
@@ -90,12 +93,15 @@ def fill_healthy(node: Any, answer: Mapping[str, Any]) -> None:
 
     Args:
         node: a scalar volume node.
-        answer: ``pseudo_healthy`` (R, C, D) HU and ``affine`` (4, 4) index -> RAS mm.
+        answer: ``pseudo_healthy`` (R, C, D) HU and ``affine`` (4, 4) index -> RAS mm; or ``warped`` (I, J, K) on the
+            CT's own voxels and ``warped_affine``, which come first.
     """
-    hu = np.asarray(answer["pseudo_healthy"])
-    affine = _array(answer["affine"])
-    slicer.util.updateVolumeFromArray(node, np.ascontiguousarray(np.clip(hu, -32768, 32767).astype(np.int16)))
-    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(affine[:, [2, 1, 0, 3]]))
+    name = "warped" if answer.get("warped") is not None else "pseudo_healthy"
+    hu = np.asarray(answer[name])
+    affine = _array(answer["warped_affine" if name == "warped" else "affine"])
+    voxels = np.clip(hu, -32768, 32767).astype(np.int16)
+    slicer.util.updateVolumeFromArray(node, np.ascontiguousarray(voxels.transpose(2, 1, 0)))
+    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(affine))
     if node.GetDisplayNode() is None:
         node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
@@ -120,15 +126,17 @@ def show_legend(node: Any, shown: bool) -> None:
     if legend is None and shown:
         legend = logic.AddDefaultColorLegendDisplayNode(node)
     if legend is not None:
-        legend.SetTitleText("height loss\n(%)")
+        legend.SetTitleText("height loss (%)\ngrey: uncertain")
         legend.SetLabelFormat("%.0f")
         legend.SetNumberOfLabels(6)
         legend.SetVisibility(shown)
 
 
 def _color_node(scene: Any) -> Any:
-    """The colours of the report's maps, one node for a scene."""
+    """The colours of the report's maps, grey first, one node for a scene; that of an older version is renewed."""
     node = scene.GetSingletonNode(_COLORS, "vtkMRMLColorTableNode")
+    if node is not None and node.GetNumberOfColors() == _NUMBER:
+        _fill_colors(node)
     if node is None:
         node = slicer.vtkMRMLColorTableNode()
         node.SetSingletonTag(_COLORS)
@@ -136,10 +144,23 @@ def _color_node(scene: Any) -> Any:
         node.SetHideFromEditors(True)
         node.SetTypeToUser()
         node.SetNumberOfColors(_NUMBER)
-        for n, (red, green, blue) in enumerate(colors_of_loss(np.linspace(0.0, TOP_LOSS, _NUMBER)) / 255.0):
-            node.SetColor(n, f"{100 * TOP_LOSS * n / (_NUMBER - 1):.0f} %", red, green, blue)
+        _fill_colors(node)
         node = scene.AddNode(node)
     return node
+
+
+def _fill_colors(node: Any) -> None:
+    names = ["uncertain", *(f"{100 * TOP_LOSS * n / (_NUMBER - 1):.0f} %" for n in range(1, _NUMBER))]
+    colors = [UNCERTAIN, *colors_of_loss(np.linspace(0.0, TOP_LOSS, _NUMBER))[1:]]
+    for n, (name, color) in enumerate(zip(names, colors, strict=True)):
+        node.SetColor(n, name, *(float(part) / 255.0 for part in color))
+
+
+def _percent(answer: Mapping[str, Any]) -> NDArray[np.float64]:
+    """(C, D) loss in per cent as it is shown: no loss as the least, what is uncertain as :data:`_UNCERTAIN`."""
+    loss = 100.0 * _array(answer["loss"])
+    shown = np.where(np.isfinite(loss), np.maximum(loss, _LEAST), np.nan)
+    return np.where(np.asarray(answer["uncertain"], dtype=bool) & np.isfinite(loss), _UNCERTAIN, shown)
 
 
 def _array(values: Any) -> NDArray[np.float64]:

@@ -172,6 +172,7 @@ class StudyResults(DrawnNodes):
             node.SetName(f"{level}{node.GetName().removeprefix(before)}")
         for role in (LOST, SURFACE):
             self._drop(role)  # what is expected there belongs to the level
+        self.forget_warps()
         if self.centroids_node is not None:
             rename_points(self.centroids_node, names)
 
@@ -202,6 +203,7 @@ class StudyResults(DrawnNodes):
             fill_points(self._get(_POINTS, f"{name} six points"), report.findings)
         for role in CLASSES:
             self._drop(role)  # of an earlier run
+        self.forget_warps()
         yield
         with one_event(self.node.GetScene()):
             self._fill_chart(report)
