@@ -256,7 +256,7 @@ def warp_files(
     from VertebralGradingLib.report.warp_strip import warp_png
 
     ct, spine, mask = read_study(ct_path, centroids_path, mask_path, lowest, numbering)
-    wish: dict[str, Any] = {"grades": list(grades), "shape": shape, "volumes": True}
+    wish: dict[str, Any] = {"grades": list(grades), "shape": shape, "volumes": True, "read": True}
     seen = explain(ct, spine, mask, level=level, kind="counterfactual", bodies_by=bodies_by, **wish)
     arrays = {name: value for name, value in seen.items() if isinstance(value, np.ndarray)}
     volumes = [arrays.pop(f"volume_{n}") for n in range(len(grades))]

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from VertebralGradingLib import pipeline
 from VertebralGradingLib.cli import app
+from VertebralGradingLib.counterfactual import explained
 from VertebralGradingLib.counterfactual.case import warp_case
 from VertebralGradingLib.counterfactual.checks import Checked, gas_share
 from VertebralGradingLib.counterfactual.live import KNOT_GRADES, STRIP_GRADES, LiveWarp
@@ -258,3 +259,26 @@ def test_what_is_kept_of_a_warp_is_told_with_its_numbers(study: Study) -> None:
     for name, value in (("grade", 4.0), ("shape", "dent"), ("wanted", [0.0]), ("png", None)):
         assert not is_kept_warp(kept | {name: value})
     assert not is_kept_warp({})
+
+
+def test_a_picture_that_is_read_otherwise_does_not_convince(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float] = []
+
+    def far(image: object, health: object, grade: float) -> float:
+        asked.append(grade)
+        return {0.0: 0.1, 2.0: 2.4, 3.0: float("inf")}[grade]
+
+    monkeypatch.setattr(explained, "apart", far)
+    wish = {"level": "L1", "kind": "counterfactual", "study": study, "grades": [0, 2, 3]}
+    seen = pipeline.explain(study.ct, study.spine, study.labels, **wish, read=True)
+    assert asked == [0.0, 2.0, 3.0]
+    assert seen["reasons"] == [[], ["it is read 2.4 grades from what was asked for"], ["no body is found in it"]]
+    assert [check["read_apart"] for check in seen["checks"]] == [0.1, 2.4, None]
+    plain = pipeline.explain(study.ct, study.spine, study.labels, **wish)
+    assert plain["reasons"] == [[], [], []] and len(asked) == 3
+
+    def none(*_: object) -> float:
+        raise MethodError("There is no network.", "")
+
+    monkeypatch.setattr(explained, "apart", none)
+    assert pipeline.explain(study.ct, study.spine, study.labels, **wish, read=True)["reasons"] == [[], [], []]

@@ -41,6 +41,9 @@ class Checked:
         seam_share: see :class:`seam.Seam`.
         outside_share: see :func:`outside_share`.
         flags: of the vertebra.
+        read_apart: how far from its grade the body network reads the picture (:mod:`reading`), infinite where it finds
+            no body; NaN where it was not asked.
+        read_allowed: how far it may.
     """
 
     least_jacobian: float
@@ -49,6 +52,8 @@ class Checked:
     seam_share: float
     outside_share: float
     flags: tuple[str, ...] = ()
+    read_apart: float = float("nan")
+    read_allowed: float = float("inf")
 
     @property
     def reasons(self) -> list[str]:
@@ -62,6 +67,10 @@ class Checked:
             "the arches behind the body cannot be parted": self.seam_share > SEAM_SHARE,
             "other bone beside the vertebra would be bent": self.outside_share > OUTSIDE_SHARE,
         }
+        found["no body is found in it"] = self.read_apart == float("inf")
+        found[f"it is read {self.read_apart:.1f} grades from what was asked for"] = (
+            np.isfinite(self.read_apart) and self.read_apart > self.read_allowed
+        )
         return [reason for reason, applies in found.items() if applies]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from VertebralGradingLib.counterfactual.case import Shown, WarpCase, warp_case
 from VertebralGradingLib.counterfactual.columns import SINK_SHARE, TILT_SHARE, Posture
 from VertebralGradingLib.counterfactual.live import LiveWarp
 from VertebralGradingLib.counterfactual.plates import AHEAD, LEFT
-from VertebralGradingLib.counterfactual.request import OWN, Request
+from VertebralGradingLib.counterfactual.reading import allowed, apart
+from VertebralGradingLib.counterfactual.request import OWN, Health, Request
 from VertebralGradingLib.counterfactual.warp import Warp, mask_on
 from VertebralGradingLib.errors import InputError, MethodError
 from VertebralGradingLib.image.sampling import sample
@@ -22,7 +24,7 @@ from VertebralGradingLib.study import Study
 GRADES = (0.0, 1.0, 2.0, 3.0)
 MOST_GRADES = 64
 """Pictures of one request."""
-_OPTIONS = ("grades", "shape", "tone", "volumes", "knots", "reference_mm", "tilt_share", "sink_share")
+_OPTIONS = ("grades", "shape", "tone", "volumes", "knots", "reference_mm", "tilt_share", "sink_share", "read")
 
 
 def explained(study: Study, level: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -35,7 +37,8 @@ def explained(study: Study, level: str, options: dict[str, Any]) -> dict[str, An
             ``tone`` (false: a core that is raised keeps its grey), ``volumes`` (true: the CT itself warped too),
             ``knots`` (true: the fields too, for :class:`live.LiveWarp`), ``reference_mm`` (expected anterior, middle
             and posterior height, where the study shows only a part of the spine that told them), ``tilt_share`` and
-            ``sink_share`` (:class:`columns.Posture`).
+            ``sink_share`` (:class:`columns.Posture`), ``read`` (true: the body network, where it is installed, reads
+            each picture, and one that is read too far from its grade does not convince).
 
     Returns:
         ``original`` (128, 128) and ``changed`` (N, 128, 128) HU at 1 mm with the body in them (``body``,
@@ -52,13 +55,15 @@ def explained(study: Study, level: str, options: dict[str, Any]) -> dict[str, An
         MethodError: no CT, or an unknown option.
         InputError: a value that cannot be used, or a warp that would fold.
     """
-    grades, shape, tone, volumes, knots, posture = _wishes(options)
+    grades, shape, tone, volumes, knots, read, posture = _wishes(options)
     case = warp_case(study, level, posture, reference_of(options.get("reference_mm")))
     grid = patch_grid(study.spine, study.spine.by_level[level])
     own = case.warper.own.body
     warps = [case.warper.solve(Request(grade, shape)) for grade in grades]
     shown = [case.shown(warp, grid, tone) for warp in warps]
     health = case.warper.health
+    if read:
+        shown = [read_too(one, health, grade) for one, grade in zip(shown, grades, strict=True)]
     answer: dict[str, Any] = {
         "original": sample(case.ct, grid.points())[..., 0],
         "body": mask_on(own, grid)[..., 0],
@@ -90,7 +95,16 @@ def explained(study: Study, level: str, options: dict[str, Any]) -> dict[str, An
     return answer | (LiveWarp.of(grades, warps).to_arrays() if knots else {})
 
 
-def checks_of(shown: Shown) -> dict[str, float]:
+def read_too(shown: Shown, health: Health, grade: float) -> Shown:
+    """A picture with what the body network reads in it among its checks; as it is where there is no network."""
+    try:
+        far = apart(shown.image[..., 0], health, grade)
+    except MethodError:
+        return shown
+    return replace(shown, checked=replace(shown.checked, read_apart=far, read_allowed=allowed(grade)))
+
+
+def checks_of(shown: Shown) -> dict[str, float | None]:
     """The numbers behind a picture's verdict, by name."""
     checked = shown.checked
     return {
@@ -98,6 +112,7 @@ def checks_of(shown: Shown) -> dict[str, float]:
         "gas_share": checked.gas_share,
         "seam_share": checked.seam_share,
         "outside_share": checked.outside_share,
+        "read_apart": checked.read_apart if np.isfinite(checked.read_apart) else None,
     }
 
 
@@ -128,8 +143,8 @@ def reference_of(values: Any) -> NDArray[np.float64] | None:
     return np.array(values, dtype=np.float64)
 
 
-def _wishes(options: dict[str, Any]) -> tuple[list[float], str, bool, bool, bool, Posture]:
-    """Grades, shape, tone, volumes, knots, posture: out of options that may come from anywhere.
+def _wishes(options: dict[str, Any]) -> tuple[list[float], str, bool, bool, bool, bool, Posture]:
+    """Grades, shape, tone, volumes, knots, read, posture: out of options that may come from anywhere.
 
     Raises:
         MethodError: an unknown name.
@@ -140,7 +155,7 @@ def _wishes(options: dict[str, Any]) -> tuple[list[float], str, bool, bool, bool
         raise MethodError(f"Unknown options: {', '.join(sorted(unknown))}.", f"Use {', '.join(_OPTIONS)}.")
     grades = options.get("grades", list(GRADES))
     shape, tone = options.get("shape", OWN), options.get("tone", True)
-    volumes, knots = options.get("volumes", False), options.get("knots", False)
+    volumes, knots, read = (options.get(name, False) for name in ("volumes", "knots", "read"))
     shares = [options.get("tilt_share", TILT_SHARE), options.get("sink_share", SINK_SHARE)]
     if not isinstance(grades, (list, tuple)) or not 1 <= len(grades) <= MOST_GRADES:
         raise InputError("The grades wanted are no list of numbers.", f"Give 1 to {MOST_GRADES} numbers, 0 to 3.")
@@ -148,8 +163,8 @@ def _wishes(options: dict[str, Any]) -> tuple[list[float], str, bool, bool, bool
         raise InputError("An option of the warp is no number.", "Grades and shares are numbers.")
     if not all(0.0 <= float(share) <= 1.0 for share in shares):
         raise InputError("A share lies outside of 0 to 1.", "Give 0 for no tilt or sinking, 1 for all of it.")
-    if not isinstance(shape, str) or not all(isinstance(one, bool) for one in (tone, volumes, knots)):
+    if not isinstance(shape, str) or not all(isinstance(one, bool) for one in (tone, volumes, knots, read)):
         raise InputError("An option of the warp cannot be used.", "shape is a word, the others are true or false.")
     if knots and (len(grades) < 2 or sorted(set(grades)) != list(grades)):
         raise InputError("Knots need two or more rising grades.", "Give them in order, each once.")
-    return [float(v) for v in grades], shape, tone, volumes, knots, Posture(float(shares[0]), float(shares[1]))
+    return [float(v) for v in grades], shape, tone, volumes, knots, read, Posture(float(shares[0]), float(shares[1]))

@@ -197,7 +197,7 @@ def carried(body: BodyMask, field: Moves) -> BodyMask:
 
 def picture(ct: Volume, field: Moves, grid: Grid) -> NDArray[np.float32]:
     """The warped CT on a grid, read from the CT itself (rows, columns, depth) HU."""
-    return picture_and_rise(ct, field, grid)[0]
+    return np.asarray(sample(ct, field.source(grid.points())), dtype=np.float32)
 
 
 def picture_and_rise(ct: Volume, field: Field, grid: Grid) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

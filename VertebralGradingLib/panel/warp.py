@@ -176,7 +176,8 @@ class WarpPart(DrawnPart):
         if node is not None:
             self._inPlace.show(node)
             return
-        options = {"grades": [self._grade], "shape": self._shape, "volumes": True, "reference_mm": self._reference}
+        options = {"grades": [self._grade], "shape": self._shape, "reference_mm": self._reference}
+        options |= {"volumes": True, "read": True}
         if not self._send("counterfactual", "morphometry", options):
             self._ui.warpCheckBox.checked = False
 
