@@ -28,9 +28,9 @@ def main() -> None:
             healthy = aim.target.heights_mm if aim.grade == 0 else own
             off.setdefault(aim.grade, []).append(apart(aim.target.image, Health(healthy, own), aim.grade))
     for grade, values in sorted(off.items()):
-        half, most = np.quantile(np.array(values), [0.5, 0.9])
+        half, most = np.quantile([v for v in values if np.isfinite(v)], [0.5, 0.9])
         print(
-            f"grade {grade}: {len(values)} true pictures, half are read within {half:.2f}, 90 % within {most:.2f} "
+            f"grade {grade}: {len(values)} true pictures; of those that are read half within {half:.2f}, 90 % within {most:.2f} "
             f"(used: {READ_APART[grade]:.2f}); no body found in {sum(not np.isfinite(v) for v in values)}"
         )
 

@@ -41,8 +41,8 @@ class Checked:
         seam_share: see :class:`seam.Seam`.
         outside_share: see :func:`outside_share`.
         flags: of the vertebra.
-        read_apart: how far from its grade the body network reads the picture (:mod:`reading`), infinite where it finds
-            no body; NaN where it was not asked.
+        read_apart: how far from its grade the body network reads the picture (:mod:`reading`); NaN where it was not
+            asked or finds no body, as in one true picture of eight.
         read_allowed: how far it may.
     """
 
@@ -67,10 +67,7 @@ class Checked:
             "the arches behind the body cannot be parted": self.seam_share > SEAM_SHARE,
             "other bone beside the vertebra would be bent": self.outside_share > OUTSIDE_SHARE,
         }
-        found["no body is found in it"] = self.read_apart == float("inf")
-        found[f"it is read {self.read_apart:.1f} grades from what was asked for"] = (
-            np.isfinite(self.read_apart) and self.read_apart > self.read_allowed
-        )
+        found[f"it is read {self.read_apart:.1f} grades from what was asked for"] = self.read_apart > self.read_allowed
         return [reason for reason, applies in found.items() if applies]
 
 

@@ -16,7 +16,7 @@ from VertebralGradingLib.morphometry.heights import measure
 from VertebralGradingLib.segmentation.finders import choose_finder
 
 READ_APART = (0.35, 0.8, 0.9, 0.6)
-"""For pictures of grade 0, 1, 2 and 3: 90 % of true ones are read no farther from the grade they have.
+"""For pictures of grade 0, 1, 2 and 3: 90 % of true ones that are read lie no farther from the grade they have.
 
 Measured on synthetic vertebrae of other spines than any table shows: ``Testing/benchmarks/read_true_pictures.py``.
 """
@@ -73,7 +73,7 @@ def flat_body(patch: NDArray[Any]) -> FlatBody | None:
 
 
 def apart(patch: NDArray[Any], health: Health, grade: float) -> float:
-    """How far from a grade the body in the middle of a picture is read; infinite where none is found.
+    """How far from a grade the body in the middle of a picture is read; NaN where none is found.
 
     Args:
         patch: (N, N) HU at 1 mm.
@@ -84,7 +84,7 @@ def apart(patch: NDArray[Any], health: Health, grade: float) -> float:
         MethodError: the body network is not installed.
     """
     found = flat_body(patch)
-    return float("inf") if found is None else abs(health.score_of(found.heights_mm) - grade)
+    return float("nan") if found is None else abs(health.score_of(found.heights_mm) - grade)
 
 
 def allowed(grade: float) -> float:

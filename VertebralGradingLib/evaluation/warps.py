@@ -215,7 +215,7 @@ class Judge:
         read = flat_body(image) if self.learned is not None else None
         if self.learned is not None and health is not None:
             score = float("nan") if read is None else health.score_of(read.heights_mm)
-            hidden = hidden or not abs(score - aim.grade) <= allowed(aim.grade)
+            hidden = hidden or abs(score - aim.grade) > allowed(aim.grade)
         nan = np.full(3, np.nan)
         error = (nan if heights_mm is None else heights_mm) - aim.target.heights_mm
         healthy = aim.target.heights_mm if aim.grade == 0 else own.heights_mm

@@ -176,7 +176,7 @@ class WarpPart(DrawnPart):
         if node is not None:
             self._inPlace.show(node)
             return
-        options = {"grades": [self._grade], "shape": self._shape, "reference_mm": self._reference}
+        options: dict[str, Any] = {"grades": [self._grade], "shape": self._shape, "reference_mm": self._reference}
         options |= {"volumes": True, "read": True}
         if not self._send("counterfactual", "morphometry", options):
             self._ui.warpCheckBox.checked = False
