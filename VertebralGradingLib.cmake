@@ -135,7 +135,6 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/panel/explain.py
   VertebralGradingLib/panel/export.py
   VertebralGradingLib/panel/height_loss.py
-  VertebralGradingLib/panel/in_place.py
   VertebralGradingLib/panel/inputs.py
   VertebralGradingLib/panel/layout.py
   VertebralGradingLib/panel/panel.py
@@ -212,6 +211,7 @@ set(VertebralGradingLib_SCRIPTS
   VertebralGradingLib/scene/explaining.py
   VertebralGradingLib/scene/folder.py
   VertebralGradingLib/scene/grading.py
+  VertebralGradingLib/scene/in_place.py
   VertebralGradingLib/scene/inputs.py
   VertebralGradingLib/scene/job.py
   VertebralGradingLib/scene/live.py

@@ -1,4 +1,4 @@
-"""Relative height loss on real data: every vertebra against neighbours and against HealthiVert-GAN, and maps.
+"""Relative height loss on real data: every vertebra against neighbours and against HealthiVert-GAN, and maps of all.
 
 The data folder is $VERTEBRAL_GRADING_DATA, or ../shared/data beside the checkout; a development set. verse004 and
 healthivert-0007 have masks only: their CTs are rendered from them, and their own masks are used. verse004 has expert
@@ -82,7 +82,7 @@ def _told(finding: Finding) -> str:
 
 def _draw(folder: Path, name: str, study: Study, level: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for method in METHODS[1:]:
+    for method in METHODS:  # morphometry's is the map by the warp
         try:
             answer: dict[str, Any] = pipeline.explain(
                 study.ct, study.spine, level=level, kind="height_loss_map", method=method, study=study
@@ -90,7 +90,7 @@ def _draw(folder: Path, name: str, study: Study, level: str) -> None:
         except VertebralGradingError as error:
             print(f"  {level}, {method}: {error.message}")
             continue
-        (folder / f"{name.replace(' ', '-')}-{level}-{method}.png").write_bytes(height_loss_png(answer))
+        (folder / f"{name.replace(' ', '-')}-{level}-{method}.png").write_bytes(height_loss_png(answer, level))
         print(f"  {level}: {height_loss_sentence(answer)}")
 
 

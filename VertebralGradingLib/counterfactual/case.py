@@ -12,7 +12,7 @@ from VertebralGradingLib.counterfactual.checks import Checked, gas_share, outsid
 from VertebralGradingLib.counterfactual.columns import Posture
 from VertebralGradingLib.counterfactual.request import Health, health_of_evidence
 from VertebralGradingLib.counterfactual.toning import Tone, toned
-from VertebralGradingLib.counterfactual.warp import Warp, Warper, mask_on, picture_and_rise, warped_volume
+from VertebralGradingLib.counterfactual.warp import Warp, Warper, warped_volume
 from VertebralGradingLib.errors import CentroidError, MethodError
 from VertebralGradingLib.findings.flags import CUT
 from VertebralGradingLib.image.sampling import sample
@@ -91,9 +91,12 @@ class WarpCase:
             tone: whether a core that is raised takes its neighbours' tone.
         """
         own = self.warper.own.body
-        image, rise = picture_and_rise(self.ct, warp.field, grid)
-        before, after = mask_on(own, grid), mask_on(own, grid, warp.field)
-        outside = outside_share(self.ct, warp.field, grid, before, after)
+        points = grid.points()
+        source = warp.field.source(points)
+        image = np.asarray(sample(self.ct, source), dtype=np.float32)
+        before, after = (sample(own.as_volume(), places, fill=0.0) >= 0.5 for places in (points, source))
+        outside = outside_share(self.ct, warp.field, grid, before, after, source)
+        rise = ((points - source) @ warp.field.axes[:, 2]).astype(np.float32)
         amount = self.toning(warp) if tone else 0.0
         if self.tone is not None and amount > 0.0:
             flat = image.shape[-1] == 1
@@ -115,19 +118,25 @@ class WarpCase:
         amount = self.toning(warp) if tone else 0.0
         if self.tone is None or amount <= 0.0:
             return part
-        body = self.warper.own.body.as_volume()
-        mask = np.zeros(part.shape, dtype=bool)
-        for k in range(part.shape[2]):  # slice by slice, as the warp itself
-            voxels = np.stack(np.meshgrid(*(np.arange(n) for n in part.shape[:2]), indexing="ij"), -1)
-            points = part.to_ras(np.concatenate([voxels, np.full((*voxels.shape[:2], 1), k)], -1))
-            mask[..., k] = sample(body, warp.field.source(points), fill=0.0) >= 0.5
-        values = toned(np.asarray(part.array, dtype=np.float32), mask, self.tone, amount, part.spacing)
+        box, mask = _body_in(part, self.warper.body(warp.field).as_volume())
+        values = toned(np.asarray(part.array[box], dtype=np.float32), mask, self.tone, amount, part.spacing)
         whole = np.iinfo(part.array.dtype) if part.array.dtype.kind in "iu" else None
         if whole is not None:
             values = np.clip(np.rint(values), whole.min, whole.max)
         array = np.array(part.array)
-        array[mask] = values[mask]
+        array[box][mask] = values[mask]
         return Volume(array, part.affine, part.notes)
+
+
+def _body_in(volume: Volume, body: Volume) -> tuple[tuple[slice, ...], NDArray[np.bool_]]:
+    """The box of a volume's voxels that a body lies in, and where it lies there."""
+    ends = np.array(np.meshgrid(*((0.0, n - 1.0) for n in body.shape))).reshape(3, -1).T
+    corners = volume.to_index(body.to_ras(ends))
+    low = np.clip(np.floor(corners.min(0)).astype(int) - 1, 0, np.array(volume.shape) - 1)
+    high = np.clip(np.ceil(corners.max(0)).astype(int) + 2, low + 1, volume.shape)
+    box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    index = np.stack(np.meshgrid(*(np.arange(s.start, s.stop) for s in box), indexing="ij"), -1)
+    return box, sample(body, volume.to_ras(index), fill=0.0) >= 0.5
 
 
 def warp_case(

@@ -81,7 +81,14 @@ def gas_share(ct: Volume, body: BodyMask) -> float:
     return float((sample(ct, grid.points()[inside]) < GAS_HU).mean())
 
 
-def outside_share(ct: Volume, field: Field, grid: Grid, before: NDArray[np.bool_], after: NDArray[np.bool_]) -> float:
+def outside_share(
+    ct: Volume,
+    field: Field,
+    grid: Grid,
+    before: NDArray[np.bool_],
+    after: NDArray[np.bool_],
+    source: NDArray[np.float64],
+) -> float:
     """Share of the squared movement (mm) that lies in bone beside the vertebra and is no rigid one of the spine above.
 
     In millimetres, not in HU: arches are so much brighter than a porous body that they would outweigh it. Soft tissue
@@ -93,9 +100,9 @@ def outside_share(ct: Volume, field: Field, grid: Grid, before: NDArray[np.bool_
         grid: of the picture.
         before: the body on the grid as it is.
         after: the body in the warped picture.
+        source: where its samples are read (:meth:`field.Field.source`).
     """
     points = grid.points()
-    source = field.source(points)
     moved = np.square(source - points).sum(-1)
     body = before | after
     if not body.any():

@@ -24,7 +24,7 @@ from VertebralGradingLib.study import Study
 
 KIND = "height_loss_map"
 """Kind of explanation, as of the methods of relative height loss."""
-_SIZE, _MARGIN_MM = 96, 12.0
+_SIZE, _MARGIN_MM = 84, 12.0
 """Rows and columns of the pictures (mm), and what they show to either side of the body."""
 
 

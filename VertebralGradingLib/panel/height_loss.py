@@ -13,11 +13,11 @@ from slicer.i18n import tr as _
 
 from VertebralGradingLib.errors import VertebralGradingError
 from VertebralGradingLib.panel.drawn import DrawnPart
-from VertebralGradingLib.panel.in_place import InPlace
 from VertebralGradingLib.panel.session import Session
 from VertebralGradingLib.report.drawn import Drawn
 from VertebralGradingLib.scene.drawn import ENDPLATE, HEALTHY, loss_part
 from VertebralGradingLib.scene.explaining import Wish
+from VertebralGradingLib.scene.in_place import InPlace
 from VertebralGradingLib.scene.lost_height import show_legend
 from VertebralGradingLib.scene.results import StudyResults
 
@@ -89,10 +89,10 @@ class HeightLossPart(DrawnPart):
         """Show the pseudo-healthy CT in the slice views, or the CT as it is."""
         results = self._session.results
         healthy = self._node(results, HEALTHY) if checked and results is not None else None
-        if healthy is not None:
-            self._inPlace.show(healthy)
+        if healthy is not None and results is not None:
+            self._inPlace.show(healthy, results.segmentation_node)
         else:
-            self._inPlace.putBack()
+            self._inPlace.put_back()
 
     def onBy(self, index: int) -> None:
         """Against something else."""
@@ -118,7 +118,7 @@ class HeightLossPart(DrawnPart):
         surface, self._surface = self._surface, None
         if surface is not None and surface.GetScene() is not None:
             show_legend(surface, False)
-        self._inPlace.putBack()
+        self._inPlace.put_back()
         self._ui.healthyCheckBox.checked = False
         self._ui.healthyCheckBox.enabled = False
 

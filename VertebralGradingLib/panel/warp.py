@@ -16,7 +16,6 @@ from VertebralGradingLib.findings import Finding
 from VertebralGradingLib.image.sampling import sample
 from VertebralGradingLib.image.volume import Volume
 from VertebralGradingLib.panel.drawn import DrawnPart
-from VertebralGradingLib.panel.in_place import InPlace
 from VertebralGradingLib.panel.session import Session
 from VertebralGradingLib.panel.worker import runLater
 from VertebralGradingLib.report.warp_strip import (
@@ -28,6 +27,7 @@ from VertebralGradingLib.report.warp_strip import (
 )
 from VertebralGradingLib.report.warped import fold_html, kept_warp
 from VertebralGradingLib.scene.explaining import Wish
+from VertebralGradingLib.scene.in_place import InPlace
 from VertebralGradingLib.scene.inputs import voxels_from_node
 from VertebralGradingLib.scene.results import StudyResults
 from VertebralGradingLib.spine.reformation import Grid
@@ -86,7 +86,7 @@ class WarpPart(DrawnPart):
 
     def leave(self) -> None:
         """Show the CT as it is in the slice views."""
-        self._inPlace.putBack()
+        self._inPlace.put_back()
         if not self._isOver:
             self._ui.warpCheckBox.checked = False
 
@@ -134,7 +134,7 @@ class WarpPart(DrawnPart):
     def onToggled(self, checked: bool) -> None:
         """Show the warped CT in the slice views, or the CT as it is."""
         if not checked:
-            self._inPlace.putBack()
+            self._inPlace.put_back()
         elif self._isShown:
             self._showInPlace()
 
@@ -173,8 +173,8 @@ class WarpPart(DrawnPart):
         results = self._session.results
         wish = {"grade": self._grade, "shape": self._shape}
         node = results.warped_ct(self._level, wish) if results is not None else None
-        if node is not None:
-            self._inPlace.show(node)
+        if node is not None and results is not None:
+            self._inPlace.show(node, results.segmentation_node)
             return
         options: dict[str, Any] = {"grades": [self._grade], "shape": self._shape, "reference_mm": self._reference}
         options |= {"volumes": True, "read": True}
@@ -207,7 +207,8 @@ class WarpPart(DrawnPart):
             return
         ct = Volume(answer["volume_0"], np.array(answer["affine"], dtype=np.float64))
         wished = {"grade": grade, "shape": shape}
-        self._inPlace.show(results.keep_warped_ct(wish.level, ct, wished, results.image_node))
+        node = results.keep_warped_ct(wish.level, ct, wished, results.image_node)
+        self._inPlace.show(node, results.segmentation_node)
 
     def _refuse(self, reasons: list[str]) -> None:
         self._ui.warpCheckBox.checked = False
@@ -229,7 +230,7 @@ class WarpPart(DrawnPart):
         self._say(hidden if reasons else slider_text(live, about, grade))
         self._ui.checksLabel.text = fold_html(about, grade, reasons)
         self._ui.warpCheckBox.enabled = not reasons
-        self._inPlace.putBack()
+        self._inPlace.put_back()
         if reasons:
             self._ui.warpCheckBox.checked = False
         self._rest += 1
@@ -245,7 +246,7 @@ class WarpPart(DrawnPart):
             return
         about = solved[1]
         results.keep_warp(self._level, kept_warp(about, self._level, self._grade))
-        if self._ui.warpCheckBox.checked and not self._inPlace.isShown:
+        if self._ui.warpCheckBox.checked and not self._inPlace.is_shown:
             self._showInPlace()
 
     def _setVisible(self, visible: bool) -> None:

@@ -40,6 +40,8 @@ _MAP = (40, 26 + _TOP, 250)
 """Left, top and width of the map (pixels)."""
 _CURVE_HEIGHT = 130
 _CURVE_RANGE = (-0.2, 0.6)
+_LEAST_COLUMNS = 3
+"""Of the curve: so many columns side by side have a mean."""
 _SLICE = 190
 _CROP_MM = 80
 
@@ -179,7 +181,7 @@ def _draw_curve(canvas: Canvas, loss: NDArray[np.float64], top: int) -> None:
         x = place(third * (len(loss) - 1) / 3, 0.0)[0]
         for y in range(top + 14, bottom, 8):
             canvas.line((x, y), (x, y + 4), _GRAY, 1.0)
-    known = np.isfinite(loss).any(1)
+    known = np.isfinite(loss).sum(1) >= _LEAST_COLUMNS
     columns = np.flatnonzero(known)
     canvas.polyline([place(float(c), float(np.nanmean(loss[c]))) for c in columns], (213, 94, 0), 2.5)
     canvas.text(left, top + 10, "loss (%), mean across, from front to back", 12, BLACK)

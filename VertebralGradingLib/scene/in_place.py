@@ -14,14 +14,20 @@ class InPlace:
 
     def __init__(self) -> None:
         self._before: list[tuple[Any, str, float]] | None = None
+        self._filled: Any = None
 
     @property
-    def isShown(self) -> bool:
+    def is_shown(self) -> bool:
         """Whether a volume is shown."""
         return self._before is not None
 
-    def show(self, volume: Any) -> None:
-        """Show a volume where it lies; elsewhere the CT is seen."""
+    def show(self, volume: Any, segmentation: Any = None) -> None:
+        """Show a volume where it lies; elsewhere the CT is seen.
+
+        Args:
+            volume: a scalar volume node.
+            segmentation: of the CT; it lies where things were, so that only its outlines are left meanwhile.
+        """
         nodes = list(slicer.util.getNodesByClass(_CLASS))
         if self._before is None:
             self._before = [
@@ -30,9 +36,16 @@ class InPlace:
         for node in nodes:
             node.SetForegroundVolumeID(volume.GetID())
             node.SetForegroundOpacity(1.0)
+        display = segmentation.GetDisplayNode() if segmentation is not None else None
+        if display is not None and self._filled is None and display.GetVisibility2DFill():
+            display.SetVisibility2DFill(False)
+            self._filled = display
 
-    def putBack(self) -> None:
+    def put_back(self) -> None:
         """Show what was shown before."""
+        filled, self._filled = self._filled, None
+        if filled is not None and filled.GetScene() is not None:
+            filled.SetVisibility2DFill(True)
         before, self._before = self._before, None
         for node, volume, opacity in before or []:
             if node.GetScene() is None:
