@@ -29,10 +29,9 @@ def main() -> None:
             off.setdefault(aim.grade, []).append(apart(aim.target.image, Health(healthy, own), aim.grade))
     for grade, values in sorted(off.items()):
         half, most = np.quantile([v for v in values if np.isfinite(v)], [0.5, 0.9])
-        print(
-            f"grade {grade}: {len(values)} true pictures; of those that are read half within {half:.2f}, 90 % within {most:.2f} "
-            f"(used: {READ_APART[grade]:.2f}); no body found in {sum(not np.isfinite(v) for v in values)}"
-        )
+        unread = sum(not np.isfinite(v) for v in values)
+        print(f"grade {grade}: {len(values)} true pictures, {unread} not read; of the others half within {half:.2f}, "
+              f"90 % within {most:.2f} (used: {READ_APART[grade]:.2f})")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How a warped picture is best redrawn, on held-out pairs: from which noise, in how many steps, how much of it.
 
-    python Testing/benchmarks/refine_choice.py --run RUN --pairs FOLDER [--head RUN] [--most 60]
+    python Testing/benchmarks/refine_choice.py --run RUN --pairs FOLDER [--most 60]
 
 The pairs must be of other spines than RUN was trained on; tables are made of others again.
 """
@@ -8,9 +8,11 @@ The pairs must be of other spines than RUN was trained on; tables are made of ot
 from __future__ import annotations
 
 import argparse
+import itertools
 from pathlib import Path
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 from VertebralGradingLib.counterfactual.reading import flat_body
 from VertebralGradingLib.diffusion_autoencoder import parts
@@ -20,7 +22,7 @@ from VertebralGradingLib.evaluation.warps import likeness_of
 from VertebralGradingLib.morphometry.genant import score_of_loss
 from VertebralGradingLib.training.pairs import OWN, Pairs
 
-STARTS, STEPS, SHARES = (100, 200, 300, 400), (1, 3), (0.5, 0.75, 1.0)
+STARTS, STEPS, SMOOTH_MM, SHARES = (200, 300, 400), (1, 3), (0.0, 1.5, 3.0), (0.5, 0.75, 1.0)
 
 
 def main() -> None:
@@ -42,9 +44,10 @@ def main() -> None:
         made = {"warp": warped}
         for start in STARTS:
             for steps in STEPS:
-                whole = refined(system, image, warped, body, score, RefineConfig(start, steps))
-                for share in SHARES:
-                    made[f"from {start} in {steps}, {share} of it"] = warped + share * (whole - warped)
+                whole = refined(system, image, warped, body, score, RefineConfig(start, steps, 4, 1.0, 0.0))
+                for smooth, share in itertools.product(SMOOTH_MM, SHARES):
+                    name = f"from {start} in {steps}, {share} of it, smoothed by {smooth} mm"
+                    made[name] = warped + share * gaussian_filter(whole - warped, smooth)
         for name, picture in made.items():
             figures = likeness_of(picture, target, true)
             if args.read:
@@ -55,7 +58,7 @@ def main() -> None:
     for name, rows in sorted(found.items()):
         means = np.nanmean(np.array(rows), axis=0)
         text = f"SSIM {means[0]:.4f}, after 2 mm {means[1]:.4f}, detail {means[2]:.3f}"
-        print(f"{name:34s} {len(rows):3d} pairs: {text}" + (f", read {means[3]:.2f} mm" if args.read else ""))
+        print(f"{name:58s} {len(rows):3d} pairs: {text}" + (f", read {means[3]:.2f} mm" if args.read else ""))
 
 
 if __name__ == "__main__":
