@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from VertebralGradingLib.diffusion_autoencoder.method import loaded
+from VertebralGradingLib.diffusion_autoencoder.parts import with_denoiser
 from VertebralGradingLib.diffusion_autoencoder.patches import psnr
 from VertebralGradingLib.diffusion_autoencoder.sampler import DECODERS, ddim_encode
 
@@ -27,8 +29,11 @@ def main() -> None:
     parser.add_argument("--patches", type=int, default=16)
     parser.add_argument("--seed", type=int, default=9900)
     parser.add_argument("--encode", type=int, nargs="*", default=ENCODE)
+    parser.add_argument("--refine", type=Path, help="training run of a noise predictor that can be shown a warp")
     args = parser.parse_args()
     system, version = loaded()
+    if args.refine is not None:
+        system = with_denoiser(system, args.refine)
     x = _patches(args.patches, args.seed, system)
     z = torch.from_numpy(system.encode_seen(x)).float()
     denoiser = system.denoiser
